@@ -1,0 +1,28 @@
+"""Packages that every ROS 2 desktop install has but the Python wheels lack: imported here only, ``None`` when absent."""
+
+from __future__ import annotations
+
+import importlib
+from types import ModuleType
+
+
+def _import(name: str) -> ModuleType | None:
+    try:
+        return importlib.import_module(name)
+    except ImportError:
+        return None
+
+
+def cv_bridge() -> ModuleType | None:
+    """``cv_bridge``, which knows image encodings that :mod:`geoseg_ros.image_messages` does not."""
+    return _import("cv_bridge")
+
+
+def message_filters() -> ModuleType | None:
+    """``message_filters``, which pairs topics of equal stamp."""
+    return _import("message_filters")
+
+
+def vision_msgs() -> ModuleType | None:
+    """``vision_msgs.msg``, which has the standard message for class names."""
+    return _import("vision_msgs.msg")
