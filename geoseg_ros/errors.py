@@ -12,6 +12,10 @@ class CameraError(GeosegError):
     """A camera calibration is missing, inconsistent or outside what the camera models cover."""
 
 
+class UncalibratedCameraError(CameraError):
+    """A CameraInfo says that its camera is not calibrated (focal length 0 or NaN)."""
+
+
 class ImageError(GeosegError):
     """An image message or array has a wrong size, encoding or amount of data."""
 
@@ -30,3 +34,7 @@ class VideoError(GeosegError):
 
 class ConfigError(GeosegError):
     """A parameter, recipe or label file holds a value outside what is allowed."""
+
+
+class ProcessError(GeosegError):
+    """A process that a command started ended too early or was not ready in time."""
