@@ -1,0 +1,92 @@
+"""Supervised depth losses on log depth.
+
+``prediction`` is B×1×H×W inverse depth (1/m, ``inverse=True``, what the networks give) or depth (m). ``target`` is
+B×1×H×W depth in metres, z not ray length: +inf is sky, NaN or <= 0 is unknown. ``far`` says what sky means: None leaves
+it out of the loss; a distance in metres makes it that far, and nothing finite counts as farther.
+Sources: Eigen et al. 2014 (scale-invariant loss); Li and Snavely 2018, MegaDepth (gradient matching).
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from geoseg_ros.training.losses.masked import full_precision, masked_mean
+from geoseg_ros.training.losses.smoothness import differences
+
+SMALLEST_PREDICTION = 1e-6
+
+
+def log_depth_difference(
+    prediction: Tensor, target: Tensor, valid: Tensor | None = None, far: float | None = None, inverse: bool = True
+) -> tuple[Tensor, Tensor]:
+    """(log predicted depth − log target depth, zero where unknown; known mask): both B×1×H×W."""
+    target = full_precision(target)
+    known = ~torch.isnan(target) & (target > 0)
+    if valid is not None:
+        known = known & valid.bool()
+    if far is None:
+        known = known & torch.isfinite(target)
+    else:
+        target = target.clamp(max=far)
+    log_target = torch.where(known, target, 1.0).log()
+    log_prediction = full_precision(prediction).clamp(min=SMALLEST_PREDICTION).log()
+    if inverse:
+        log_prediction = -log_prediction
+    return torch.where(known, log_prediction - log_target, 0.0), known
+
+
+def scale_invariant_loss(
+    prediction: Tensor,
+    target: Tensor,
+    valid: Tensor | None = None,
+    far: float | None = None,
+    inverse: bool = True,
+    variance_focus: float = 0.5,
+) -> Tensor:
+    """mean over images of mean(δ²) − λ·mean(δ)², δ = log difference, λ = ``variance_focus``.
+
+    λ = 0 is the squared log error, λ = 1 is blind to the image's scale, 0.5 is Eigen's choice. An image without a known
+    pixel counts as zero.
+    """
+    difference, known = log_depth_difference(prediction, target, valid, far, inverse)
+    count = known.sum((1, 2, 3)).clamp(min=1)
+    mean = difference.sum((1, 2, 3)) / count
+    return (difference.square().sum((1, 2, 3)) / count - variance_focus * mean.square()).mean()
+
+
+def log_depth_loss(
+    prediction: Tensor,
+    target: Tensor,
+    valid: Tensor | None = None,
+    far: float | None = None,
+    inverse: bool = True,
+    weight: Tensor | None = None,
+) -> Tensor:
+    """mean |δ| over known pixels, δ = log difference: metric scale counts. weight: B×1×H×W >= 0."""
+    difference, known = log_depth_difference(prediction, target, valid, far, inverse)
+    return masked_mean(difference.abs(), known, weight)
+
+
+def gradient_matching_loss(
+    prediction: Tensor,
+    target: Tensor,
+    valid: Tensor | None = None,
+    far: float | None = None,
+    inverse: bool = True,
+    scales: int = 4,
+) -> Tensor:
+    """mean over scales 1, 1/2, 1/4 … of mean |∂x δ| + mean |∂y δ|: depth edges at the right place, scale-blind.
+
+    Scale k takes every 2^k-th pixel; pairs with an unknown pixel do not count.
+    """
+    difference, known = log_depth_difference(prediction, target, valid, far, inverse)
+    total = difference.new_zeros(())
+    for scale in range(scales):
+        step = 2**scale
+        along_x, along_y = differences(difference[..., ::step, ::step])
+        seen = known[..., ::step, ::step]
+        pairs_x = seen[..., :, 1:] & seen[..., :, :-1]
+        pairs_y = seen[..., 1:, :] & seen[..., :-1, :]
+        total = total + masked_mean(along_x.abs(), pairs_x) + masked_mean(along_y.abs(), pairs_y)
+    return total / scales

@@ -1,0 +1,135 @@
+"""Optical flow: supervised on several levels, and unsupervised.
+
+Flow is B×2×H×W (x, y) in pixels of its own resolution; ``flow_to_previous`` lives on the current grid. Sources: Sun et al.
+2018, PWC-Net (robust loss); Meister et al. 2018, UnFlow (census, forward-backward check); Wang et al. 2018 (range map);
+Liu et al. 2020, ARFlow (second-order smoothness, augmentation as regularisation).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from geoseg_ros.projection import pixel_grid, warp
+from geoseg_ros.training.losses.masked import full_precision, known_or, masked_mean
+from geoseg_ros.training.losses.photometric import census_error, ssim
+from geoseg_ros.training.losses.smoothness import second_order_smoothness
+
+
+def resize_flow(flow: Tensor, height: int, width: int) -> Tensor:
+    """Bilinear resize of B×2×h×w to B×2×height×width, the vectors scaled along."""
+    flow = full_precision(flow)
+    if flow.shape[-2:] == (height, width):
+        return flow
+    scale = flow.new_tensor([width / flow.shape[-1], height / flow.shape[-2]]).view(1, 2, 1, 1)
+    return F.interpolate(flow, (height, width), mode="bilinear", align_corners=False) * scale
+
+
+def robust_flow_loss(
+    flow: Tensor, target: Tensor, valid: Tensor | None = None, exponent: float = 1.0, offset: float = 0.01
+) -> Tensor:
+    """Mean over known pixels of (|Δx| + |Δy| + ε)^q − ε^q, zero on the perfect flow.
+
+    target: B×2×H×W, NaN or inf unknown; valid: bool B×1×H×W or None. q = ``exponent``: 1 is L1 (ε then plays no part),
+    0.4 is the robust fine-tuning loss of PWC-Net. ε = ``offset`` in pixels.
+    """
+    target, known = known_or(target, 0.0, valid)
+    known = known.all(1, keepdim=True)
+    distance = torch.where(known, (full_precision(flow) - target).abs().sum(1, keepdim=True), 0.0)
+    return masked_mean((distance + offset) ** exponent - offset**exponent, known)
+
+
+def multilevel_flow_loss(
+    flows: Sequence[Tensor],
+    target: Tensor,
+    weights: Sequence[float],
+    valid: Tensor | None = None,
+    exponent: float = 1.0,
+    offset: float = 0.01,
+) -> Tensor:
+    """Σ weight_i · robust loss of level i, each level brought to the target's size first.
+
+    Comparing at full size keeps unknown pixels exact, where shrinking the target would smear them.
+    """
+    height, width = target.shape[-2:]
+    losses = [
+        weight * robust_flow_loss(resize_flow(flow, height, width), target, valid, exponent, offset)
+        for flow, weight in zip(flows, weights, strict=True)
+    ]
+    return torch.stack(losses).sum()
+
+
+@torch.no_grad()
+def forward_backward_visibility(flow: Tensor, reverse: Tensor, relative: float = 0.01, absolute: float = 0.5) -> Tensor:
+    """True (B×1×H×W) where ``flow`` and the ``reverse`` flow at its end cancel: the pixel is seen in both images.
+
+    |f + r|² < relative · (|f|² + |r|²) + absolute (px²). Pixels that leave the image are not visible.
+    """
+    flow = full_precision(flow)
+    returned, inside = warp(full_precision(reverse), flow)
+    mismatch = (flow + returned).square().sum(1, keepdim=True)
+    magnitude = flow.square().sum(1, keepdim=True) + returned.square().sum(1, keepdim=True)
+    return inside & (mismatch < relative * magnitude + absolute)
+
+
+@torch.no_grad()
+def range_map_visibility(reverse: Tensor, threshold: float = 0.5) -> Tensor:
+    """True (B×1×H×W) where the ``reverse`` flow of the other image lands here with a summed bilinear weight > threshold.
+
+    Needs only the flow from the other image to this one; a pixel that nothing maps to is hidden there.
+    """
+    reverse = full_precision(reverse)
+    batch, _, height, width = reverse.shape
+    ends = pixel_grid(height, width, reverse.device, reverse.dtype) + reverse
+    corner = ends.floor()
+    fraction = ends - corner
+    landed = reverse.new_zeros(batch, height * width)
+    for step_y in (0, 1):
+        for step_x in (0, 1):
+            x, y = corner[:, 0] + step_x, corner[:, 1] + step_y
+            share_x = fraction[:, 0] if step_x else 1 - fraction[:, 0]
+            share_y = fraction[:, 1] if step_y else 1 - fraction[:, 1]
+            inside = (x >= 0) & (x < width) & (y >= 0) & (y < height)
+            index = torch.where(inside, y * width + x, 0.0).long()
+            landed.scatter_add_(1, index.flatten(1), torch.where(inside, share_x * share_y, 0.0).flatten(1))
+    return landed.view(batch, 1, height, width) > threshold
+
+
+def unsupervised_flow_loss(
+    current: Tensor,
+    previous: Tensor,
+    flow_to_previous: Tensor,
+    visible: Tensor | None = None,
+    census_weight: float = 1.0,
+    ssim_weight: float = 0.0,
+    smoothness_weight: float = 75.0,
+) -> Tensor:
+    """census · w_c + (1 − SSIM)/2 · w_s over visible pixels + w_smooth · second-order smoothness of flow/min(H, W).
+
+    current, previous: B×3×H×W in [0, 1], not jittered. visible: bool B×1×H×W of one of the visibility checks; pixels that
+    leave the image never count. 75 is ARFlow's smoothness weight.
+    """
+    current = full_precision(current)
+    warped, inside = warp(full_precision(previous), full_precision(flow_to_previous))
+    mask = inside if visible is None else inside & visible
+    error = census_weight * census_error(warped, current)
+    if ssim_weight > 0:
+        error = error + ssim_weight * ((1 - ssim(warped, current)) / 2).clamp(0, 1).mean(1, keepdim=True)
+    loss = masked_mean(error, mask)
+    if smoothness_weight > 0:
+        normalised = full_precision(flow_to_previous) / min(flow_to_previous.shape[-2:])
+        loss = loss + smoothness_weight * second_order_smoothness(normalised, current)
+    return loss
+
+
+def augmentation_distillation_loss(
+    student: Tensor, teacher: Tensor, visible: Tensor | None = None, exponent: float = 0.4, offset: float = 0.01
+) -> Tensor:
+    """Robust distance of the flow of an augmented pair to the equally transformed flow of the clean pair.
+
+    No gradient flows into ``teacher``. visible: bool B×1×H×W of the clean pass, transformed alike. ARFlow: weight 0.02.
+    """
+    return robust_flow_loss(student, teacher.detach(), visible, exponent, offset)
