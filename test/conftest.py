@@ -1,0 +1,37 @@
+"""What all tests share: an own ROS domain per test run, local discovery, writable logs, and the folder of real data.
+
+The ROS variables are set before any test imports rclpy; processes that tests start inherit them.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+
+import pytest
+
+from geoseg_ros.share import dds_environment
+
+ROOT = Path(__file__).resolve().parent.parent
+SHARED_DATA = ROOT.parent / "shared" / "data"
+DOMAINS = 100
+
+os.environ.setdefault("ROS_DOMAIN_ID", str(1 + os.getpid() % DOMAINS))
+os.environ.setdefault("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
+os.environ.setdefault("ROS_LOG_DIR", tempfile.mkdtemp(prefix="geoseg_ros_log_"))
+os.environ.update(dds_environment())
+
+
+@pytest.fixture(scope="session")
+def repository() -> Path:
+    """The root of the checkout under test."""
+    return ROOT
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """The folder of real recordings beside the checkout; tests that need it are skipped where it is absent."""
+    if not SHARED_DATA.is_dir():
+        pytest.skip(f"no real data at {SHARED_DATA}")
+    return SHARED_DATA
