@@ -1,0 +1,34 @@
+"""PyTorch, as it comes: the reference that the other backends are compared with."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from geoseg_ros.backends.loading import load_network
+from geoseg_ros.bundle import Bundle
+from geoseg_ros.errors import ConfigError
+from geoseg_ros.networks.perception import PerceptionOutput, State
+
+PRECISIONS = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
+
+
+class EagerBackend:
+    """Runs the network with fused blocks in channels-last memory; half precision by autocast."""
+
+    def __init__(self, bundle: Bundle, device: str, precision: str):
+        if precision not in PRECISIONS:
+            raise ConfigError(f"precision is {precision!r}; expected one of {', '.join(PRECISIONS)}")
+        self.device = torch.device(device)
+        self.dtype = PRECISIONS[precision]
+        network = load_network(bundle).for_inference()
+        self.network = network.to(self.device, memory_format=torch.channels_last)
+
+    @torch.inference_mode()
+    def run(
+        self, image: Tensor, intrinsics: Tensor | None, previous: State | None, heads: frozenset[str]
+    ) -> PerceptionOutput:
+        image = image.to(self.device, memory_format=torch.channels_last)
+        intrinsics = None if intrinsics is None else intrinsics.to(self.device)
+        with torch.autocast(self.device.type, self.dtype, enabled=self.dtype is not torch.float32):
+            return self.network(image, intrinsics, previous, heads)

@@ -1,0 +1,131 @@
+"""Optical flow by correlation in a feature pyramid, coarse to fine (PWC-Net, Sun et al., CVPR 2018).
+
+The matching features of a frame depend on that frame alone, so a stream keeps those of the previous frame as state.
+Flow is ``flow_to_previous``: it lives on the current grid and points to the previous image, in pixels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from geoseg_ros.networks.blocks import RepConv
+from geoseg_ros.projection import warp
+
+LEVEL_STRIDES = (4, 8, 16)
+
+
+class FlowEstimate(NamedTuple):
+    """``levels``: flows at 1/4, 1/8, 1/16 in pixels of the full-size input; ``full``: B×2×H×W; ``coarse_hidden``: the
+    hidden features at 1/16 that the pose head reads."""
+
+    full: Tensor
+    levels: tuple[Tensor, Tensor, Tensor]
+    coarse_hidden: Tensor
+
+
+def correlation(current: Tensor, previous: Tensor, radius: int) -> Tensor:
+    """Mean product of ``current`` with ``previous`` shifted by every offset in a window; outside the image is zero.
+
+    B×C×h×w twice → B×(2·radius+1)²×h×w; channel (dy+radius)·(2·radius+1)+(dx+radius) holds offset (dx, dy).
+    For each dy one matrix product compares whole rows; its 2·radius+1 diagonals are the wanted offsets, and reading it
+    with rows that are one element longer turns diagonals into columns (the extra zero row pays for that). This is
+    several times faster than shifting the image.
+    """
+    batch, channels, height, width = current.shape
+    window = 2 * radius + 1
+    padded_width = width + 2 * radius
+    rows = F.pad((current / channels).permute(0, 2, 3, 1), [0, 0, 0, 1]).reshape(batch * height, width + 1, channels)
+    padded = F.pad(previous, [radius] * 4).permute(0, 2, 1, 3)
+    offsets = []
+    for dy in range(window):
+        columns = padded[:, dy : dy + height].reshape(batch * height, channels, padded_width)
+        products = torch.bmm(rows, columns).flatten(1)[:, : width * (padded_width + 1)]
+        offsets.append(products.view(batch, height, width, padded_width + 1)[..., :window])
+    return torch.cat(offsets, 3).permute(0, 3, 1, 2)
+
+
+def convex_upsample(flow: Tensor, weights: Tensor, factor: int) -> Tensor:
+    """Each fine vector is a convex combination of its 3×3 coarse neighbours (RAFT, Teed & Deng, ECCV 2020).
+
+    ``flow`` B×2×h×w in fine pixels, ``weights`` B×(9·factor²)×h×w raw → B×2×(factor·h)×(factor·w).
+    """
+    batch, _, height, width = flow.shape
+    weights = weights.float().view(batch, 9, factor * factor, height, width).softmax(1)
+    neighbours = F.unfold(F.pad(flow.float(), [1] * 4, mode="replicate"), 3).view(batch, 2, 9, 1, height, width)
+    fine = (weights.unsqueeze(1) * neighbours).sum(2)
+    return F.pixel_shuffle(fine.reshape(batch, 2 * factor * factor, height, width), factor)
+
+
+class FlowLevel(nn.Module):
+    """One pyramid level: correlation, a small estimator, a flow update."""
+
+    def __init__(self, channels: int, radius: int, hidden_in: int, widths: Sequence[int]):
+        super().__init__()
+        self.radius = radius
+        c_in = (2 * radius + 1) ** 2 + channels + hidden_in + 2
+        layers = []
+        for width in widths:
+            layers.append(RepConv(c_in, width, 3))
+            c_in = width
+        self.estimate = nn.Sequential(*layers)
+        self.update = nn.Conv2d(c_in, 2, 3, padding=1)
+
+    def forward(self, current: Tensor, previous: Tensor, flow: Tensor, hidden: Tensor | None, stride: int):
+        """``flow`` B×2×h×w is the estimate so far, in full-size pixels; returns (flow, hidden features)."""
+        local = flow / stride
+        if hidden is not None:
+            previous, _ = warp(previous, local)
+        cost = correlation(current, previous.to(current.dtype), self.radius)
+        inputs = [F.leaky_relu(cost, 0.1), current, (local / 8).to(current.dtype)]
+        if hidden is not None:
+            inputs.append(hidden)
+        features = self.estimate(torch.cat(inputs, 1))
+        return flow + stride * self.update(features).float(), features
+
+
+class FlowHead(nn.Module):
+    """Matching features from the encoder's 1/4, 1/8 and 1/16 maps, and the coarse-to-fine estimator."""
+
+    feature_widths = (32, 64, 96)
+    radii = (3, 4, 4)
+    estimator_widths = ((48, 32, 32), (96, 64, 32), (128, 96, 64))
+
+    def __init__(self, channels: Sequence[int]):
+        super().__init__()
+        self.features = nn.ModuleList(
+            nn.Sequential(RepConv(c, w, 1), RepConv(w, w, 3, activate=False))
+            for c, w in zip(channels[1:4], self.feature_widths)
+        )
+        hidden_in = (self.estimator_widths[1][-1], self.estimator_widths[2][-1], 0)
+        self.levels = nn.ModuleList(
+            FlowLevel(w, r, h, e)
+            for w, r, h, e in zip(self.feature_widths, self.radii, hidden_in, self.estimator_widths)
+        )
+        self.upsample_weights = nn.Conv2d(self.estimator_widths[0][-1], 9 * LEVEL_STRIDES[0] ** 2, 1)
+
+    def describe(self, features: Sequence[Tensor]) -> tuple[Tensor, Tensor, Tensor]:
+        """Matching features of one frame at 1/4, 1/8, 1/16: the state that a stream carries to the next frame."""
+        return tuple(project(f) for project, f in zip(self.features, features[1:4]))
+
+    def forward(self, current: Sequence[Tensor], previous: Sequence[Tensor]) -> FlowEstimate:
+        """Flow from the matching features of the current and of the previous frame."""
+        batch, _, height, width = current[2].shape
+        flow = torch.zeros(batch, 2, height, width, dtype=torch.float32, device=current[2].device)
+        hidden = None
+        levels, coarse_hidden = [], None
+        for index in (2, 1, 0):
+            if hidden is not None:
+                size = current[index].shape[-2:]
+                flow = F.interpolate(flow, size=size, mode="bilinear", align_corners=False)
+                hidden = F.interpolate(hidden, size=size, mode="bilinear", align_corners=False)
+            flow, hidden = self.levels[index](current[index], previous[index], flow, hidden, LEVEL_STRIDES[index])
+            levels.insert(0, flow)
+            if index == 2:
+                coarse_hidden = hidden
+        full = convex_upsample(flow, self.upsample_weights(hidden), LEVEL_STRIDES[0])
+        return FlowEstimate(full, tuple(levels), coarse_hidden)

@@ -1,0 +1,124 @@
+"""The default network: one shared encoder, heads for semantics, depth, flow and ego-motion, streaming state.
+
+    frame ─ encoder ┬─ semantics (class logits)
+                    ├─ depth (inverse depth of a canonical camera, scaled by the focal length)
+                    └─ matching features ─ flow to the previous frame's ─ pose (with depth and rays)
+                            │
+                            └─ state for the next frame
+
+The encoder runs once per frame for all heads; only the previous frame's matching features are kept.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from geoseg_ros.networks.blocks import fuse
+from geoseg_ros.networks.decoder import TopDownDecoder
+from geoseg_ros.networks.encoder import create_encoder
+from geoseg_ros.networks.flow import FlowHead
+from geoseg_ros.networks.pose import PoseHead
+
+HEADS = ("semantic", "depth", "flow", "pose")
+State = tuple[Tensor, Tensor, Tensor]
+
+
+@dataclass(frozen=True)
+class PerceptionConfig:
+    """What a model file stores of the network.
+
+    Attributes:
+        encoder: name in ``networks.encoder.ENCODERS``.
+        classes: number of semantic classes.
+        canonical_focal: focal length in pixels for which the depth head's raw output is metric. Depth for a camera
+            with focal length fx is raw·fx/canonical_focal (the canonical camera of Metric3D, Yin et al., ICCV 2023).
+        min_depth, max_depth: range of the raw depth in metres.
+    """
+
+    encoder: str = "lite"
+    classes: int = 11
+    canonical_focal: float = 370.0
+    min_depth: float = 0.2
+    max_depth: float = 200.0
+
+
+class PerceptionOutput(NamedTuple):
+    """Network outputs at the input's size H×W; ``None`` for heads that did not run.
+
+    ``logits`` B×classes×H×W; ``depth`` B×1×H×W metres (z); ``flow`` B×2×H×W flow_to_previous in pixels;
+    ``flow_levels`` at 1/4, 1/8, 1/16 in full-size pixels; ``previous_from_current`` B×4×4; ``state`` for the next frame.
+    """
+
+    logits: Tensor | None
+    depth: Tensor | None
+    flow: Tensor | None
+    flow_levels: tuple[Tensor, ...] | None
+    previous_from_current: Tensor | None
+    state: State
+
+
+class PerceptionNet(nn.Module):
+    """Shared-encoder perception of one camera stream."""
+
+    def __init__(self, config: PerceptionConfig):
+        super().__init__()
+        self.config = config
+        self.encoder = create_encoder(config.encoder)
+        channels = self.encoder.channels
+        self.semantic_head = TopDownDecoder(channels, (32, 64, 96, 128), config.classes)
+        self.depth_head = TopDownDecoder(channels, (32, 64, 96, 128), 1)
+        self.flow_head = FlowHead(channels)
+        self.pose_head = PoseHead(FlowHead.estimator_widths[2][-1])
+        nn.init.constant_(self.depth_head.predict.bias, -3.5)
+
+    def semantic(self, features: Sequence[Tensor]) -> Tensor:
+        """Class logits B×classes×H×W."""
+        logits = self.semantic_head(features).float()
+        return F.interpolate(logits, scale_factor=2.0, mode="bilinear", align_corners=False)
+
+    def depth(self, features: Sequence[Tensor], intrinsics: Tensor) -> Tensor:
+        """Depth z in metres, B×1×H×W, for cameras with the given B×3×3 intrinsics."""
+        logits = self.depth_head(features).float()
+        logits = F.interpolate(logits, scale_factor=2.0, mode="bilinear", align_corners=False)
+        nearest, farthest = 1.0 / self.config.min_depth, 1.0 / self.config.max_depth
+        inverse_depth = farthest + (nearest - farthest) * torch.sigmoid(logits)
+        return intrinsics[:, :1, :1, None] / (self.config.canonical_focal * inverse_depth)
+
+    def forward(
+        self,
+        image: Tensor,
+        intrinsics: Tensor | None = None,
+        previous: State | None = None,
+        heads: Collection[str] = HEADS,
+    ) -> PerceptionOutput:
+        """One step of the stream.
+
+        Args:
+            image: B×3×H×W, RGB in 0…1; H and W multiples of 32.
+            intrinsics: B×3×3 of the image at this size; depth and pose need it.
+            previous: ``state`` of the previous frame; flow and pose need it.
+            heads: which of ``HEADS`` to run; pose runs depth and flow too.
+        """
+        features = self.encoder(image)
+        state = self.flow_head.describe(features)
+        logits = self.semantic(features) if "semantic" in heads else None
+        depth = flow = pose = None
+        if intrinsics is not None and ("depth" in heads or "pose" in heads):
+            depth = self.depth(features, intrinsics)
+        if previous is not None and ("flow" in heads or "pose" in heads):
+            flow = self.flow_head(state, previous)
+            if depth is not None and "pose" in heads:
+                pose = self.pose_head(flow.coarse_hidden, flow.levels[2], depth.detach(), intrinsics)
+        return PerceptionOutput(
+            logits, depth, flow and flow.full, flow and flow.levels, pose, state
+        )
+
+    def for_inference(self) -> PerceptionNet:
+        """Evaluation mode with re-parameterised blocks folded into plain convolutions, in place."""
+        return fuse(self.eval()).requires_grad_(False)
