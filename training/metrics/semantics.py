@@ -1,0 +1,79 @@
+"""Semantic segmentation: one confusion matrix over the whole data set."""
+
+from __future__ import annotations
+
+import numpy as np
+
+
+class ConfusionMatrix:
+    """Counts of (true class, predicted class) over all judged pixels; rows are the truth."""
+
+    def __init__(self, classes: int, ignore: int = 255) -> None:
+        self.classes = classes
+        self.ignore = ignore
+        self.counts = np.zeros((classes, classes), dtype=np.int64)
+
+    def update(self, prediction: np.ndarray, target: np.ndarray) -> None:
+        """Add one label map: H×W integer ids each; target ``ignore`` is not judged.
+
+        Raises ValueError for other sizes or for an id outside 0..classes-1 at a judged pixel.
+        """
+        if prediction.shape != target.shape:
+            raise ValueError(f"label prediction is {prediction.shape}, target {target.shape}; expected the same size")
+        judged = target != self.ignore
+        truth, guess = target[judged].astype(np.int64), prediction[judged].astype(np.int64)
+        for name, ids in (("target", truth), ("prediction", guess)):
+            if ids.size and (ids.min() < 0 or ids.max() >= self.classes):
+                found = ids.max() if ids.max() >= self.classes else ids.min()
+                raise ValueError(f"{name} holds class {found}, expected 0..{self.classes - 1}")
+        pairs = np.bincount(truth * self.classes + guess, minlength=self.classes**2)
+        self.counts += pairs.reshape(self.classes, self.classes)
+
+    def merge(self, other: ConfusionMatrix) -> None:
+        """Add the counts of another matrix over the same classes."""
+        if other.classes != self.classes:
+            raise ValueError(f"cannot merge {other.classes} classes into {self.classes}")
+        self.counts += other.counts
+
+    @property
+    def present(self) -> np.ndarray:
+        """Bool C: the class occurs in the truth."""
+        return self.counts.sum(1) > 0
+
+    @property
+    def iou(self) -> np.ndarray:
+        """Intersection over union per class (C); NaN where the class does not occur in the truth."""
+        correct = np.diag(self.counts).astype(np.float64)
+        union = self.counts.sum(0) + self.counts.sum(1) - correct
+        return np.where(self.present, correct / np.maximum(union, 1), np.nan)
+
+    @property
+    def accuracy(self) -> np.ndarray:
+        """Share of a class's true pixels that were found (C); NaN where it does not occur in the truth."""
+        pixels = self.counts.sum(1)
+        return np.where(self.present, np.diag(self.counts) / np.maximum(pixels, 1), np.nan)
+
+    @property
+    def mean_iou(self) -> float:
+        """Mean IoU over the classes that occur in the truth.
+
+        Predicting an absent class still costs: its pixels are missing from the class that they belong to.
+        """
+        return float(np.mean(self.iou[self.present])) if self.present.any() else float("nan")
+
+    @property
+    def mean_accuracy(self) -> float:
+        """Mean class accuracy over the classes that occur in the truth."""
+        return float(np.mean(self.accuracy[self.present])) if self.present.any() else float("nan")
+
+    @property
+    def frequency_weighted_iou(self) -> float:
+        """IoU weighted by each class's share of the true pixels."""
+        total = self.counts.sum()
+        return float(np.nansum(self.iou * self.counts.sum(1)) / total) if total else float("nan")
+
+    @property
+    def pixel_accuracy(self) -> float:
+        """Share of the judged pixels that are right."""
+        total = self.counts.sum()
+        return float(np.trace(self.counts) / total) if total else float("nan")
