@@ -38,3 +38,7 @@ class ConfigError(GeosegError):
 
 class ProcessError(GeosegError):
     """A process that a command started ended too early or was not ready in time."""
+
+
+class TrainingError(GeosegError):
+    """A training run cannot go on, such as when its loss stops being finite."""

@@ -1,0 +1,189 @@
+"""Recipes: a training run as one YAML file, checked before anything is loaded.
+
+The command line's ``key=value`` overrides reach into it with dots (``optimizer.lr=1e-3``, ``data.camvid.batch=4``,
+``data.camvid=null`` removes a source). The resolved recipe is saved as config.yaml beside the weights; training that file
+repeats the run.
+"""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import io
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+
+from geoseg_ros.errors import ConfigError
+from geoseg_ros.training.data.augmentation import AugmentConfig
+from geoseg_ros.training.schema import nearest, parse
+
+RECIPES = Path(__file__).resolve().parent / "recipes"
+
+
+@dataclass(frozen=True)
+class OptimizerConfig:
+    """AdamW (betas, eps) or SGD (momentum). Weight decay spares norms and biases; ``clip`` bounds the gradient's norm."""
+
+    name: Literal["adamw", "sgd"] = "adamw"
+    lr: float = 1e-3
+    weight_decay: float = 1e-2
+    betas: tuple[float, float] = (0.9, 0.999)
+    eps: float = 1e-8
+    momentum: float = 0.9
+    clip: float | None = 1.0
+
+    def __post_init__(self) -> None:
+        if self.lr <= 0:
+            raise ConfigError(f"lr is {self.lr}, expected more than 0")
+        if self.clip is not None and self.clip <= 0:
+            raise ConfigError(f"clip is {self.clip}, expected more than 0, or null for none")
+
+
+@dataclass(frozen=True)
+class ScheduleConfig:
+    """Linear warm-up over ``warmup`` steps, then the learning rate falls to ``final`` × lr at the last step."""
+
+    name: Literal["cosine", "poly", "constant"] = "cosine"
+    warmup: int = 0
+    power: float = 0.9
+    final: float = 0.01
+
+    def __post_init__(self) -> None:
+        if self.warmup < 0:
+            raise ConfigError(f"warmup is {self.warmup}, expected 0 or more steps")
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Everything that decides a run's weights, and how it reports.
+
+    ``network`` and ``loss`` belong to the task, each entry of ``data`` to the source of its ``kind``. ``crop`` is the
+    (width, height) that every source's images take. ``ema`` is the decay of the averaged weights, 0 for none. ``init`` is
+    a model file whose weights start the run where names and shapes match.
+    """
+
+    task: str
+    steps: int
+    crop: tuple[int, int]
+    data: dict[str, dict[str, Any]]
+    name: str = ""
+    seed: int = 0
+    network: dict[str, Any] = field(default_factory=dict)
+    loss: dict[str, Any] = field(default_factory=dict)
+    augment: AugmentConfig = AugmentConfig()
+    optimizer: OptimizerConfig = OptimizerConfig()
+    schedule: ScheduleConfig = ScheduleConfig()
+    ema: float = 0.0
+    init: str | None = None
+    data_root: str = "../shared/data"
+    precision: Literal["32-true", "bf16-mixed"] = "32-true"
+    accelerator: Literal["auto", "cpu", "cuda"] = "auto"
+    channels_last: bool = False
+    workers: int = 0
+    log_every: int = 20
+    picture_every: int = 500
+    checkpoint_every: int = 500
+
+    def __post_init__(self) -> None:
+        for name in ("steps", "log_every", "picture_every", "checkpoint_every"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"{name} is {getattr(self, name)}, expected at least 1")
+        if min(self.crop) < 1:
+            raise ConfigError(f"crop is {list(self.crop)}, expected [width, height] in pixels")
+        if not 0 <= self.ema < 1:
+            raise ConfigError(f"ema is {self.ema}, expected a decay in 0 … 1, less than 1")
+        if self.workers < 0 or self.seed < 0:
+            raise ConfigError(f"workers is {self.workers} and seed {self.seed}, expected 0 or more")
+        if not self.data:
+            raise ConfigError("data names no source, expected at least one")
+
+
+# Keys that change how a run reports or loads, not what it computes: a resumed run may differ in them.
+FREE_ON_RESUME = ("name", "workers", "log_every", "picture_every", "checkpoint_every", "data_root")
+
+
+def load_recipe(name_or_path: str, overrides: Sequence[str] = ()) -> Recipe:
+    """The recipe of that name in training/recipes, or at that path, with ``key=value`` overrides applied.
+
+    Raises ConfigError for a missing file, bad YAML, unknown keys (naming the nearest), and values of a wrong type.
+    """
+    path = find_recipe(name_or_path)
+    try:
+        raw = yaml.safe_load(path.read_text())
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise ConfigError(f"the recipe {path} cannot be read: {error}") from error
+    if not isinstance(raw, dict):
+        raise ConfigError(f"the recipe {path} holds a {type(raw).__name__}, expected a mapping")
+    raw = apply_overrides(raw, overrides)
+    if isinstance(raw.get("data"), dict):
+        raw["data"] = {source: settings for source, settings in raw["data"].items() if settings is not None}
+    raw.setdefault("name", path.stem)
+    return parse(Recipe, raw, f"recipe {path.name}")
+
+
+def find_recipe(name_or_path: str) -> Path:
+    """The file of a recipe given by path or by its name in training/recipes."""
+    path = Path(name_or_path)
+    if path.suffix in (".yaml", ".yml"):
+        if path.is_file():
+            return path
+        raise ConfigError(f"the recipe file {path} is missing")
+    shipped = RECIPES / f"{name_or_path}.yaml"
+    if shipped.is_file():
+        return shipped
+    names = sorted(recipe.stem for recipe in RECIPES.glob("*.yaml"))
+    raise ConfigError(f"recipe '{name_or_path}' does not exist; {nearest(name_or_path, names)}, or give a .yaml file")
+
+
+def apply_overrides(raw: dict[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
+    """A copy of ``raw`` with each ``a.b=value`` set; values are YAML."""
+    result = copy.deepcopy(raw)
+    for override in overrides:
+        path, separator, text = override.partition("=")
+        if not separator or not path:
+            raise ConfigError(f"the override '{override}' has no value, expected key=value")
+        try:
+            value = yaml.safe_load(text)
+        except yaml.YAMLError as error:
+            raise ConfigError(f"the override '{override}' is not YAML: {error}") from error
+        *parents, last = path.split(".")
+        place = result
+        for parent in parents:
+            place = place.setdefault(parent, {})
+            if not isinstance(place, dict):
+                raise ConfigError(f"the override '{override}' reaches into '{parent}', which is no mapping")
+        place[last] = value
+    return result
+
+
+def recipe_to_dict(recipe: Recipe) -> dict[str, Any]:
+    """The recipe as plain YAML and JSON values (tuples as lists)."""
+    return _plain(dataclasses.asdict(recipe))
+
+
+def save_recipe(recipe: Recipe, path: Path) -> None:
+    """Write the resolved recipe as YAML, beside and then renamed."""
+    text = io.StringIO()
+    yaml.safe_dump(recipe_to_dict(recipe), text, sort_keys=False, allow_unicode=True)
+    temporary = path.with_name(f".{path.name}.partial")
+    temporary.write_text(text.getvalue())
+    os.replace(temporary, path)
+
+
+def differing_keys(first: Recipe, second: Recipe) -> list[str]:
+    """The keys in which two recipes would compute different weights."""
+    a, b = recipe_to_dict(first), recipe_to_dict(second)
+    return [key for key in a if a[key] != b[key] and key not in FREE_ON_RESUME]
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _plain(entry) for key, entry in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(entry) for entry in value]
+    return value

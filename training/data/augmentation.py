@@ -1,0 +1,230 @@
+"""Augmentation of whole training samples: geometry with the intrinsics kept right, colour on the network's input only.
+
+A raw sample is a dict in OpenCV layout: image, previous H×W×3 uint8 RGB; depth H×W float32 metres; semantic H×W uint8;
+flow H×W×2 float32 (to the previous image); motion H×W float32; K 3×3; previous_from_current 4×4. Every key but ``image``
+may be absent. :func:`augment` crops, scales and flips all of them alike and returns the layout of the training batch.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import cv2
+import numpy as np
+
+from geoseg_ros.errors import ConfigError
+
+Sample = dict[str, np.ndarray]
+
+_IMAGES = ("image", "previous")
+_PADDING = {"depth": np.nan, "semantic": 255, "flow": np.nan, "motion": np.nan}
+_GREY = np.array([0.299, 0.587, 0.114])  # ITU-R BT.601 luma
+_YIQ = np.array([_GREY, [0.5959, -0.2746, -0.3213], [0.2115, -0.5227, 0.3112]])
+_RGB_FROM_YIQ = np.linalg.inv(_YIQ)
+
+
+@dataclass(frozen=True)
+class AugmentConfig:
+    """How strongly samples vary. Probabilities are in [0, 1]; colour strengths are half widths around "unchanged".
+
+    ``scale`` is relative to the scale at which the image just covers the crop: below 1 the crop is padded (image edge
+    repeated, ground truth unknown), above 1 it is a part of the image. ``aspect`` is the vertical scale over the horizontal
+    one. ``anchor`` bounds the crop's vertical place, 0 at the top of the picture, 1 at its bottom. ``per_frame`` is the share of the jitter that differs between the two frames.
+    """
+
+    scale: tuple[float, float] = (1.0, 1.5)
+    aspect: tuple[float, float] = (1.0, 1.0)
+    anchor: tuple[float, float] = (0.0, 1.0)
+    flip: float = 0.5
+    jitter: float = 0.8
+    brightness: float = 0.2
+    contrast: float = 0.2
+    saturation: float = 0.3
+    hue: float = 0.05
+    gamma: float = 0.2
+    per_frame: float = 0.1
+    grey: float = 0.05
+    blur: float = 0.1
+    noise: float = 0.3
+    noise_sigma: float = 0.02
+
+    def __post_init__(self) -> None:
+        for name in ("scale", "aspect"):
+            low, high = getattr(self, name)
+            if not 0 < low <= high:
+                raise ConfigError(f"{name} is [{low}, {high}], expected [low, high] with 0 < low <= high")
+        if not 0 <= self.anchor[0] <= self.anchor[1] <= 1:
+            raise ConfigError(f"anchor is {list(self.anchor)}, expected [low, high] within 0 … 1")
+        for name in ("flip", "jitter", "per_frame", "grey", "blur", "noise"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ConfigError(f"{name} is {getattr(self, name)}, expected 0 … 1")
+        for name in ("brightness", "contrast", "saturation", "hue", "gamma", "noise_sigma"):
+            if not 0 <= getattr(self, name) < 1:
+                raise ConfigError(f"{name} is {getattr(self, name)}, expected 0 … 1, less than 1")
+
+
+def augment(sample: Sample, size: tuple[int, int], config: AugmentConfig, rng: np.random.Generator) -> Sample:
+    """One training example of ``size`` (width, height) from a raw sample.
+
+    Returns image, previous (jittered), image_clean, previous_clean: 3×H×W float32 in [0, 1]; depth, motion 1×H×W float32;
+    semantic H×W int64; flow 2×H×W float32; K 3×3 float32; previous_from_current 4×4 float32; each if the sample has it.
+    """
+    height, width = sample["image"].shape[:2]
+    box = random_box((width, height), size, config, rng)
+    sample = crop_and_scale(sample, box, size)
+    if rng.random() < config.flip:
+        sample = flip(sample)
+    result = _to_network_layout(sample)
+    result.update(_jitter_images(sample, config, rng))
+    return result
+
+
+def random_box(
+    image_size: tuple[int, int], size: tuple[int, int], config: AugmentConfig, rng: np.random.Generator
+) -> tuple[int, int, int, int]:
+    """The part (x, y, width, height) of an image of ``image_size`` that becomes the crop; it may reach beyond the image."""
+    (width, height), (crop_width, crop_height) = image_size, size
+    aspect = rng.uniform(*config.aspect)
+    scale = rng.uniform(*config.scale) * max(crop_width / width, crop_height / (height * aspect))
+    box_width, box_height = max(1, round(crop_width / scale)), max(1, round(crop_height / (scale * aspect)))
+    x = _random_offset(width - box_width, rng.uniform(0, 1))
+    y = _random_offset(height - box_height, rng.uniform(*config.anchor))
+    return x, y, box_width, box_height
+
+
+def _random_offset(spare: int, share: float) -> int:
+    return round(spare * share) if spare >= 0 else -round(-spare * share)
+
+
+def crop_and_scale(sample: Sample, box: tuple[int, int, int, int], size: tuple[int, int]) -> Sample:
+    """Cut ``box`` (x, y, width, height) out of every array and resize it to ``size`` (width, height).
+
+    Pixel centres are integers: c becomes (c − x + 0.5)·s − 0.5. Images are interpolated, ground truth takes the nearest
+    value; flow is multiplied by the scale; depth keeps its values.
+    """
+    x, y, box_width, box_height = box
+    scale = np.array([size[0] / box_width, size[1] / box_height])
+    result = {key: _resample(key, value, box, size) for key, value in sample.items() if _is_picture(key)}
+    if "flow" in result:
+        result["flow"] = result["flow"] * scale.astype(np.float32)
+    if "K" in sample:
+        matrix = np.array(sample["K"], dtype=np.float64)
+        matrix[:2] *= scale[:, None]
+        matrix[:2, 2] = (sample["K"][:2, 2] - (x, y) + 0.5) * scale - 0.5
+        result["K"] = matrix
+    if "previous_from_current" in sample:
+        result["previous_from_current"] = sample["previous_from_current"]
+    return result
+
+
+def _is_picture(key: str) -> bool:
+    return key in _IMAGES or key in _PADDING
+
+
+def _resample(key: str, array: np.ndarray, box: tuple[int, int, int, int], size: tuple[int, int]) -> np.ndarray:
+    x, y, box_width, box_height = box
+    height, width = array.shape[:2]
+    left, top = max(0, -x), max(0, -y)
+    right, bottom = max(0, x + box_width - width), max(0, y + box_height - height)
+    part = array[max(0, y) : y + box_height, max(0, x) : x + box_width]
+    if left or top or right or bottom:
+        edges = (top, bottom, left, right)
+        if key in _IMAGES:
+            part = cv2.copyMakeBorder(part, *edges, cv2.BORDER_REPLICATE)
+        else:
+            part = cv2.copyMakeBorder(part, *edges, cv2.BORDER_CONSTANT, value=(_PADDING[key],) * 4)
+    if size == (box_width, box_height):
+        return part
+    if key not in _IMAGES:
+        return cv2.resize(part, size, interpolation=cv2.INTER_NEAREST_EXACT)
+    shrinks = size[0] < box_width and size[1] < box_height
+    return cv2.resize(part, size, interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
+
+
+def flip(sample: Sample) -> Sample:
+    """The sample seen in a mirror: x → width − 1 − x in every array, in K, in the flow and in the pose (S·T·S)."""
+    result = {key: value[:, ::-1] for key, value in sample.items() if _is_picture(key)}
+    if "flow" in sample:
+        result["flow"] = result["flow"] * np.float32([-1, 1])
+    if "K" in sample:
+        result["K"] = np.array(sample["K"])
+        result["K"][0, 2] = sample["image"].shape[1] - 1 - sample["K"][0, 2]
+    if "previous_from_current" in sample:
+        mirror = np.diag([-1.0, 1.0, 1.0, 1.0])
+        result["previous_from_current"] = mirror @ sample["previous_from_current"] @ mirror
+    return result
+
+
+def _to_network_layout(sample: Sample) -> Sample:
+    result: Sample = {}
+    for key, value in sample.items():
+        if key in _IMAGES:
+            result[f"{key}_clean"] = _channels_first(value.astype(np.float32) * np.float32(1 / 255))
+        elif key == "semantic":
+            result[key] = value.astype(np.int64)
+        elif key in ("depth", "motion"):
+            result[key] = value.astype(np.float32)[None]
+        elif key == "flow":
+            result[key] = _channels_first(value.astype(np.float32))
+        else:
+            result[key] = value.astype(np.float32)
+    return result
+
+
+def _jitter_images(sample: Sample, config: AugmentConfig, rng: np.random.Generator) -> Sample:
+    keys = [key for key in _IMAGES if key in sample]
+    shared = colour_change(config, rng) if rng.random() < config.jitter else None
+    grey = rng.random() < config.grey
+    blur_sigma = rng.uniform(0.3, 1.2) if rng.random() < config.blur else 0.0
+    noise = rng.uniform(0, config.noise_sigma) if rng.random() < config.noise else 0.0
+    result = {}
+    for key in keys:
+        gamma, matrix = _vary(shared, colour_change(config, rng), config.per_frame) if shared else (1.0, np.eye(3, 4))
+        if grey:
+            matrix = np.hstack([np.tile(_GREY, (3, 1)), np.zeros((3, 1))]) @ np.vstack([matrix, [0, 0, 0, 1]])
+        result[key] = _channels_first(_apply(sample[key], gamma, matrix, blur_sigma, noise, rng))
+    return result
+
+
+def colour_change(config: AugmentConfig, rng: np.random.Generator) -> tuple[float, np.ndarray]:
+    """A random gamma and the 3×4 affine colour matrix of brightness, contrast, saturation and hue, for RGB in [0, 1]."""
+    brightness, contrast, saturation, hue = (
+        rng.uniform(-width, width) for width in (config.brightness, config.contrast, config.saturation, config.hue)
+    )
+    gamma = float(np.exp(rng.uniform(-1, 1) * np.log1p(config.gamma)))
+    angle = 2 * np.pi * hue
+    chroma = (1 + saturation) * np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+    mixing = np.eye(3)
+    mixing[1:, 1:] = chroma
+    gain = 1 + contrast
+    offset = 0.5 * (1 - gain) + brightness * gain
+    return gamma, np.hstack([gain * _RGB_FROM_YIQ @ mixing @ _YIQ, np.full((3, 1), offset)])
+
+
+def _vary(
+    shared: tuple[float, np.ndarray], own: tuple[float, np.ndarray], share: float
+) -> tuple[float, np.ndarray]:
+    return (1 - share) * shared[0] + share * own[0], (1 - share) * shared[1] + share * own[1]
+
+
+def _apply(
+    image: np.ndarray, gamma: float, matrix: np.ndarray, blur: float, noise: float, rng: np.random.Generator
+) -> np.ndarray:
+    table = (np.linspace(0, 1, 256) ** gamma).astype(np.float32)
+    result = cv2.transform(cv2.LUT(np.ascontiguousarray(image), table), matrix.astype(np.float32))
+    if blur > 0:
+        result = cv2.GaussianBlur(result, (0, 0), blur)
+    if noise > 0:
+        result += np.float32(noise) * rng.standard_normal(result.shape, dtype=np.float32)
+    return np.clip(result, 0, 1, out=result)
+
+
+def _channels_first(image: np.ndarray) -> np.ndarray:
+    return np.ascontiguousarray(image.transpose(2, 0, 1))
+
+
+def no_augmentation(**changes: Any) -> AugmentConfig:
+    """A configuration that leaves samples as they are but for the crop to size; ``changes`` switch parts back on."""
+    unchanged = {"scale": (1.0, 1.0), "anchor": (0.5, 0.5), "flip": 0.0, "jitter": 0.0, "grey": 0.0, "blur": 0.0}
+    return AugmentConfig(**{**unchanged, "noise": 0.0, **changes})

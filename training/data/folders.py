@@ -1,0 +1,119 @@
+"""Sources of real data: posed image folders, labelled stills, and video clips with known intrinsics."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from geoseg_ros.errors import ConfigError
+from geoseg_ros.labels import label_set
+from geoseg_ros.training.data import files
+from geoseg_ros.training.data.augmentation import AugmentConfig, Sample
+from geoseg_ros.training.data.source import IGNORE, PairConfig, PairIndex, Source, SourceConfig
+
+
+@dataclass(frozen=True)
+class PosedFolderConfig(PairConfig):
+    """A folder with images/, intrinsics.json and poses.txt; ``frames`` = [first, last) of the images in name order."""
+
+    frames: tuple[int, int] | None = None
+
+
+class PosedFolder(Source):
+    """Image pairs with metric poses: image, previous, K, previous_from_current."""
+
+    def __init__(self, config: PosedFolderConfig, augmentation: AugmentConfig, size: tuple[int, int], path: Path) -> None:
+        super().__init__(config, augmentation, size)
+        paths = files.image_paths(path / "images")
+        poses = files.read_poses(path / "poses.txt")
+        if len(poses) != len(paths):
+            raise ConfigError(f"{path} holds {len(paths)} images and {len(poses)} poses, expected as many")
+        chosen = files.slice_frames(config.frames, len(paths), str(path))
+        self._images = [files.read_image(image) for image in paths[chosen]]
+        self._poses = poses[chosen]
+        self._matrix = files.read_intrinsics(path / "intrinsics.json", None, files.check_one_size(self._images, str(path)))
+        self._index = PairIndex([len(self._images)], config.strides, str(path))
+
+    def __len__(self) -> int:
+        return len(self._images)
+
+    def raw_sample(self, rng: np.random.Generator) -> Sample:
+        _, current, stride = self._index.draw(rng)
+        return {
+            "image": self._images[current],
+            "previous": self._images[current - stride],
+            "K": self._matrix,
+            "previous_from_current": files.previous_from_current(self._poses, current - stride, current),
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
+class LabelledFolderConfig(SourceConfig):
+    """A folder with images/ and labels/ of the same stems, 8-bit ids of the label set ``labels``; ``void`` ids are ignored."""
+
+    labels: str
+    void: tuple[int, ...] = ()
+
+
+class LabelledFolder(Source):
+    """Labelled stills: image, semantic."""
+
+    def __init__(
+        self, config: LabelledFolderConfig, augmentation: AugmentConfig, size: tuple[int, int], path: Path
+    ) -> None:
+        super().__init__(config, augmentation, size)
+        classes = len(label_set(config.labels).names)
+        ignored = {IGNORE, *config.void}
+        table = np.array([IGNORE if i in ignored else i for i in range(256)], np.uint8)
+        self._images, self._labels = [], []
+        for image_path in files.image_paths(path / "images"):
+            image = files.read_image(image_path)
+            label_path = path / "labels" / f"{image_path.stem}.png"
+            label = table[files.read_label(label_path)]
+            if label.shape != image.shape[:2]:
+                raise ConfigError(f"{label_path} is {label.shape[::-1]}, its image {image.shape[1::-1]} (width, height)")
+            wrong = np.unique(label[(label >= classes) & (label != IGNORE)])
+            if len(wrong):
+                raise ConfigError(
+                    f"{label_path} holds the ids {wrong.tolist()}, expected 0 … {classes - 1} of {config.labels}, "
+                    f"{IGNORE}, or ids listed under 'void'"
+                )
+            self._images.append(image)
+            self._labels.append(label)
+
+    def __len__(self) -> int:
+        return len(self._images)
+
+    def raw_sample(self, rng: np.random.Generator) -> Sample:
+        i = int(rng.integers(len(self._images)))
+        return {"image": self._images[i], "semantic": self._labels[i]}
+
+
+@dataclass(frozen=True)
+class ClipConfig(PairConfig):
+    """A video file of a rectified camera; ``intrinsics`` is a JSON file beside it (default: same stem), ``section`` its part."""
+
+    intrinsics: str | None = None
+    section: str | None = None
+    frames: tuple[int, int] | None = None
+
+
+class Clip(Source):
+    """Image pairs without poses: image, previous, K."""
+
+    def __init__(self, config: ClipConfig, augmentation: AugmentConfig, size: tuple[int, int], path: Path) -> None:
+        super().__init__(config, augmentation, size)
+        frames = files.read_clip(path)
+        self._images = frames[files.slice_frames(config.frames, len(frames), str(path))]
+        intrinsics = path.parent / config.intrinsics if config.intrinsics else path.with_suffix(".json")
+        self._matrix = files.read_intrinsics(intrinsics, config.section, files.check_one_size(self._images, str(path)))
+        self._index = PairIndex([len(self._images)], config.strides, str(path))
+
+    def __len__(self) -> int:
+        return len(self._images)
+
+    def raw_sample(self, rng: np.random.Generator) -> Sample:
+        _, current, stride = self._index.draw(rng)
+        return {"image": self._images[current], "previous": self._images[current - stride], "K": self._matrix}

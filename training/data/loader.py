@@ -1,0 +1,86 @@
+"""From sources to the batches of training steps: step s always draws the same batch, in whichever process."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from geoseg_ros.errors import ConfigError
+from geoseg_ros.training.config import Recipe
+from geoseg_ros.training.data.folders import (
+    Clip,
+    ClipConfig,
+    LabelledFolder,
+    LabelledFolderConfig,
+    PosedFolder,
+    PosedFolderConfig,
+)
+from geoseg_ros.training.data.source import Source, find_data
+from geoseg_ros.training.schema import nearest, parse
+
+_SOURCES = {
+    "posed_folder": (PosedFolderConfig, PosedFolder),
+    "labelled_folder": (LabelledFolderConfig, LabelledFolder),
+    "video_clip": (ClipConfig, Clip),
+}
+
+
+def create_sources(recipe: Recipe) -> dict[str, Source]:
+    """The recipe's sources by name, their files decoded. ConfigError names the source and what is wrong with it."""
+    sources = {}
+    for name, settings in recipe.data.items():
+        kind = settings.get("kind")
+        if kind not in _SOURCES:
+            raise ConfigError(f"data.{name}: kind is {kind!r}; {nearest(str(kind), _SOURCES)}")
+        config_class, source_class = _SOURCES[kind]
+        config = parse(config_class, settings, f"data.{name}")
+        augmentation = parse(
+            type(recipe.augment), {**vars(recipe.augment), **config.augment}, f"data.{name}: augment"
+        )
+        sources[name] = source_class(config, augmentation, recipe.crop, find_data(config.path, recipe.data_root))
+    return sources
+
+
+class StepDataset(Dataset):
+    """Map-style data set over training steps: item s is {source name: {key: tensor}} of step s."""
+
+    def __init__(self, sources: dict[str, Source], seed: int, steps: int) -> None:
+        self._sources = sources
+        self._seed = seed
+        self._steps = steps
+
+    def __len__(self) -> int:
+        return self._steps
+
+    def __getitem__(self, step: int) -> dict[str, dict[str, Tensor]]:
+        result = {}
+        for index, (name, source) in enumerate(self._sources.items()):
+            rng = np.random.default_rng([self._seed, step, index])
+            result[name] = {key: torch.from_numpy(value) for key, value in source.batch(rng).items()}
+        return result
+
+
+def step_batches(
+    sources: dict[str, Source], seed: int, first: int, steps: int, workers: int
+) -> Iterator[dict[str, dict[str, Tensor]]]:
+    """The batches of steps ``first`` … ``steps`` − 1, prepared by ``workers`` processes (0: in this one)."""
+    loader = DataLoader(
+        StepDataset(sources, seed, steps),
+        batch_size=None,
+        sampler=range(first, steps),
+        num_workers=workers,
+        worker_init_fn=_start_worker,
+        multiprocessing_context="fork" if workers else None,
+    )
+    return iter(loader)
+
+
+def _start_worker(_: int) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches every process of the terminal: the trainer decides
+    cv2.setNumThreads(0)

@@ -1,0 +1,122 @@
+"""What every data source shares: its settings, the search for its files, and the making of a batch.
+
+A source's batch is a dict of numpy arrays, each key present when the source knows it:
+
+- image, previous: B×3×H×W float32 in [0, 1], colour-jittered; image_clean, previous_clean: the same without jitter
+- K: B×3×3 float32 at that size; depth: B×1×H×W float32 metres (+inf sky, NaN unknown)
+- semantic: B×H×W int64 in the source's own label set (255 ignored)
+- flow: B×2×H×W float32 from the image to the previous one (NaN unknown); motion: B×1×H×W {0, 1} (NaN unknown)
+- previous_from_current: B×4×4 float32, metres
+"""
+
+from __future__ import annotations
+
+import os
+from abc import ABC, abstractmethod
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from geoseg_ros.errors import ConfigError
+from geoseg_ros.training.data.augmentation import AugmentConfig, Sample, augment
+
+CHECKOUT = Path(__file__).resolve().parents[2]
+DATA_VARIABLE = "GEOSEG_DATA"
+IGNORE = 255
+
+
+@dataclass(frozen=True)
+class SourceConfig:
+    """Settings of any source: its kind, where its files are, examples per step, and changes to the recipe's augmentation."""
+
+    kind: str
+    path: str
+    batch: int
+    augment: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.batch < 1:
+            raise ConfigError(f"batch is {self.batch}, expected at least 1")
+
+
+@dataclass(frozen=True)
+class PairConfig(SourceConfig):
+    """Settings of a source of image pairs: the distances in frames to the previous image, one drawn per example.
+
+    0 pairs an image with itself (a standing robot), a negative stride looks back from the later frame (driving in reverse).
+    """
+
+    strides: tuple[int, ...] = (1,)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.strides:
+            raise ConfigError("strides is empty, expected at least one frame distance such as [1]")
+
+
+class Source(ABC):
+    """Draws batches of augmented examples; stateless but for the decoded files, so a step's batch depends on rng alone."""
+
+    def __init__(self, config: SourceConfig, augmentation: AugmentConfig, size: tuple[int, int]) -> None:
+        self.config = config
+        self.augmentation = augmentation
+        self.size = size
+
+    @abstractmethod
+    def __len__(self) -> int:
+        """The number of images to draw from."""
+
+    @abstractmethod
+    def raw_sample(self, rng: np.random.Generator) -> Sample:
+        """One example before augmentation (see :mod:`~geoseg_ros.training.data.augmentation`)."""
+
+    def batch(self, rng: np.random.Generator) -> dict[str, np.ndarray]:
+        """A batch of ``config.batch`` augmented examples (keys and shapes above)."""
+        samples = [augment(self.raw_sample(rng), self.size, self.augmentation, rng) for _ in range(self.config.batch)]
+        return {key: np.stack([sample[key] for sample in samples]) for key in samples[0]}
+
+    def describe(self) -> dict[str, Any]:
+        """What the bundle's provenance says of this source."""
+        return {**asdict(self.config), "images": len(self)}
+
+
+def find_data(path: str, data_root: str) -> Path:
+    """The file or folder ``path``: absolute, or under $GEOSEG_DATA, the recipe's data_root, or the checkout, in this order.
+
+    A relative ``data_root`` starts at the checkout. ConfigError lists the places when none has it.
+    """
+    variable = os.environ.get(DATA_VARIABLE)
+    roots = [*([Path(variable)] if variable else []), CHECKOUT / data_root, CHECKOUT]
+    for root in roots:
+        if (root / path).exists():
+            return (root / path).resolve()
+    places = ", ".join(dict.fromkeys(str((root / path).absolute()) for root in roots))
+    raise ConfigError(f"data '{path}' is missing; looked for {places} (set {DATA_VARIABLE} to the folder of your data)")
+
+
+class PairIndex:
+    """Every (sequence, frame) that has a previous frame at a stride, over sequences of given lengths."""
+
+    def __init__(self, lengths: list[int], strides: tuple[int, ...], what: str) -> None:
+        self._strides = strides
+        self._pairs = {stride: self._valid(lengths, stride) for stride in set(strides)}
+        for stride, pairs in self._pairs.items():
+            if not len(pairs):
+                raise ConfigError(f"{what} has no two frames {stride} apart, only sequences of {lengths} frames")
+
+    @staticmethod
+    def _valid(lengths: list[int], stride: int) -> np.ndarray:
+        frames = [
+            np.stack([np.full(max(0, n - abs(stride)), s), np.arange(max(0, stride), max(0, stride) + max(0, n - abs(stride)))], 1)
+            for s, n in enumerate(lengths)
+        ]
+        return np.concatenate(frames) if frames else np.empty((0, 2), int)
+
+    def draw(self, rng: np.random.Generator) -> tuple[int, int, int]:
+        """A random (sequence, current frame, stride); the previous frame is current − stride."""
+        stride = int(rng.choice(self._strides))
+        pairs = self._pairs[stride]
+        sequence, current = pairs[rng.integers(len(pairs))]
+        return int(sequence), int(current), stride

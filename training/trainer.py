@@ -1,0 +1,240 @@
+"""The training loop (Lightning Fabric): step-indexed batches, checkpoints, exact resume, NaN guard, reports.
+
+A run folder holds config.yaml (the resolved recipe), checkpoint.safetensors, bundle.safetensors (the model so far), log.txt
+and tensorboard/. Batches and random numbers of a step derive from the recipe's seed and the step's number alone, so a run
+killed at any moment and resumed ends with the weights of an uninterrupted one (bit for bit on the same CPU).
+"""
+
+from __future__ import annotations
+
+import math
+import subprocess
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from lightning_fabric import Fabric
+from torch import Tensor, nn
+
+from geoseg_ros.bundle import load_bundle, save_bundle
+from geoseg_ros.errors import ConfigError, TrainingError
+from geoseg_ros.training.checkpoint import TrainingState, load_checkpoint, save_checkpoint
+from geoseg_ros.training.config import Recipe, differing_keys, load_recipe, recipe_to_dict, save_recipe
+from geoseg_ros.training.data.loader import create_sources, step_batches
+from geoseg_ros.training.data.source import CHECKOUT, find_data
+from geoseg_ros.training.interrupt import StopRequest
+from geoseg_ros.training.optimizers import MovingAverage, create_optimizer, learning_rate
+from geoseg_ros.training.run_log import RunLog
+from geoseg_ros.training.tasks import Batch, Task, create_task
+
+CHECKPOINT = "checkpoint.safetensors"
+CONFIG = "config.yaml"
+BUNDLE = "bundle.safetensors"
+
+
+class _StepModule(nn.Module):
+    """The task's step as a module's forward, which is what Fabric's strategies wrap."""
+
+    def __init__(self, task: Task) -> None:
+        super().__init__()
+        self.network = task.network
+        self._step = task.step
+
+    def forward(self, batch: Batch, step: int) -> tuple[Tensor, dict[str, Tensor]]:
+        with torch.autocast(next(self.parameters()).device.type, enabled=False):  # the task opens its own
+            return self._step(batch, step)
+
+
+class Trainer:
+    """One run of a recipe, without its folder: data, task, optimizer and the step."""
+
+    def __init__(self, recipe: Recipe) -> None:
+        self.recipe = recipe
+        self.fabric = Fabric(accelerator=recipe.accelerator, devices=1, precision=recipe.precision)
+        torch.manual_seed(recipe.seed)
+        self.task = create_task(recipe.task, recipe)
+        self.task.autocast = self.fabric.autocast
+        self.sources = create_sources(recipe)
+        network = self.task.network
+        self.init_report = initialise(network, recipe) if recipe.init else None
+        if recipe.channels_last:
+            network.to(memory_format=torch.channels_last)
+        optimizer = create_optimizer(network, recipe.optimizer)
+        self.module, self.optimizer = self.fabric.setup(_StepModule(self.task), optimizer)
+        average = MovingAverage(network, recipe.ema) if recipe.ema else None
+        self.state = TrainingState(network, optimizer, average)
+        network.train()
+
+    def prepare(self, batch: Batch) -> Batch:
+        """The batch on the device, its images in the memory format of the network."""
+        batch = self.fabric.to_device(batch)
+        if not self.recipe.channels_last:
+            return batch
+        return {
+            name: {
+                key: value.contiguous(memory_format=torch.channels_last) if value.ndim == 4 else value
+                for key, value in tensors.items()
+            }
+            for name, tensors in batch.items()
+        }
+
+    def step(self, batch: Batch) -> dict[str, float]:
+        """One optimizer step on a prepared batch; returns the scalars. Raises TrainingError when a number is not finite."""
+        step, recipe = self.state.step, self.recipe
+        torch.manual_seed(int(np.random.SeedSequence([recipe.seed, step]).generate_state(1)[0]))
+        rate = learning_rate(step, recipe.steps, recipe.optimizer.lr, recipe.schedule)
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        self.optimizer.zero_grad()
+        loss, scalars = self.module(batch, step)
+        values = {"loss": float(loss.detach()), **{name: float(value.detach()) for name, value in scalars.items()}}
+        if not math.isfinite(values["loss"]):
+            raise TrainingError(f"the loss of step {step} is not finite ({_listed(values)})")
+        self.fabric.backward(loss)
+        limit = math.inf if recipe.optimizer.clip is None else recipe.optimizer.clip
+        norm = float(nn.utils.clip_grad_norm_(self.state.network.parameters(), limit))
+        if not math.isfinite(norm):
+            raise TrainingError(f"the gradient of step {step} is not finite ({_listed(values)})")
+        self.optimizer.step()
+        if self.state.average is not None:
+            self.state.average.update(self.state.network)
+        self.state.step += 1
+        return {**values, "train/lr": rate, "train/gradient_norm": norm}
+
+    def pictures(self, batch: Batch) -> dict[str, np.ndarray]:
+        """The task's pictures of a prepared batch, network in evaluation mode."""
+        self.state.network.eval()
+        with torch.no_grad():
+            pictures = self.task.pictures(batch)
+        self.state.network.train()
+        return pictures
+
+    def save_bundle(self, path: Path) -> None:
+        """Write the model file with the averaged weights (or the present ones when the recipe has no ema)."""
+        if self.state.average is None:
+            save_bundle(self.task.bundle(self.provenance()), path)
+            return
+        with self.state.average.applied(self.state.network):
+            save_bundle(self.task.bundle(self.provenance()), path)
+
+    def provenance(self) -> dict[str, Any]:
+        """Where the weights come from: recipe, data, git commit, finished steps."""
+        return {
+            "recipe": recipe_to_dict(self.recipe),
+            "data": {name: source.describe() for name, source in self.sources.items()},
+            "git_commit": git_commit(),
+            "steps": self.state.step,
+        }
+
+
+def train(recipe: Recipe, folder: Path, resume: bool) -> Path:
+    """Run ``recipe`` in ``folder`` to its last step; returns the model file.
+
+    Ctrl-C saves a checkpoint at the end of the step and raises KeyboardInterrupt. ConfigError when the folder holds a run
+    already and ``resume`` is false, or a run of another recipe; TrainingError when loss or gradient stop being finite.
+    """
+    check_run_folder(recipe, folder, resume)
+    trainer = Trainer(recipe)
+    folder.mkdir(parents=True, exist_ok=True)
+    save_recipe(recipe, folder / CONFIG)
+    checkpoint = folder / CHECKPOINT
+    if resume and checkpoint.exists():
+        load_checkpoint(trainer.state, checkpoint)
+    with RunLog(folder, trainer.state.step, recipe.steps) as log, StopRequest() as stop:
+        log.say(_opening(trainer, folder))
+        _loop(trainer, folder, log, stop)
+        log.say(f"finished: {folder / BUNDLE}")
+    return folder / BUNDLE
+
+
+def _loop(trainer: Trainer, folder: Path, log: RunLog, stop: StopRequest) -> None:
+    recipe, state = trainer.recipe, trainer.state
+    batches = step_batches(trainer.sources, recipe.seed, state.step, recipe.steps, recipe.workers)
+    window: list[dict[str, float]] = []
+    while state.step < recipe.steps:
+        began = time.perf_counter()
+        batch = trainer.prepare(next(batches))
+        loaded = time.perf_counter()
+        try:
+            scalars = trainer.step(batch)
+        except TrainingError as error:
+            raise TrainingError(f"{error}; its batch is saved in {_save_batch(batch, folder, state.step)}") from None
+        ended = time.perf_counter()
+        window.append({**scalars, "train/step_s": ended - began, "train/data_s": loaded - began})
+        log.advance(state.step)
+        last = state.step == recipe.steps
+        if state.step % recipe.log_every == 0 or last:
+            log.scalars(state.step, {name: float(np.mean([entry[name] for entry in window])) for name in window[-1]})
+            window.clear()
+        if state.step % recipe.picture_every == 0 or last:
+            log.pictures(state.step, trainer.pictures(batch))
+        if state.step % recipe.checkpoint_every == 0 or last or stop.requested:
+            save_checkpoint(state, folder / CHECKPOINT)
+            trainer.save_bundle(folder / BUNDLE)
+        if stop.requested and not last:
+            log.say(f"stopped after step {state.step}; --resume goes on from there")
+            raise KeyboardInterrupt
+
+
+def check_run_folder(recipe: Recipe, folder: Path, resume: bool) -> None:
+    """ConfigError unless ``folder`` is free for a new run, or holds a run of the same recipe when resuming."""
+    config = folder / CONFIG
+    if not resume:
+        if config.exists():
+            raise ConfigError(f"{folder} already holds a run; give --resume to go on with it or --out for another folder")
+        return
+    if not config.exists():
+        raise ConfigError(f"{folder} holds no run to resume ({config} is missing)")
+    different = differing_keys(load_recipe(str(config)), recipe)
+    if different:
+        raise ConfigError(f"the run in {folder} was started with another {', '.join(different)}; resume needs the same")
+
+
+def initialise(network: nn.Module, recipe: Recipe) -> str:
+    """Copy the weights of the model file ``recipe.init`` where name and shape match; returns the report of the match."""
+    path = Path(recipe.init) if Path(recipe.init).exists() else find_data(recipe.init, recipe.data_root)
+    own = network.state_dict()
+    found = load_bundle(path).weights
+    matching = {name: value for name, value in found.items() if name in own and own[name].shape == value.shape}
+    if not matching:
+        raise ConfigError(f"init: no weight of {path} has a name and shape of this recipe's network")
+    network.load_state_dict(matching, strict=False)
+    missing = [name for name in own if name not in matching]
+    unused = [name for name in found if name not in matching]
+    return (
+        f"weights from {path}: {len(matching)} of {len(own)} taken"
+        f"{_examples('kept as initialised', missing)}{_examples('not used', unused)}"
+    )
+
+
+def git_commit() -> str | None:
+    """The commit of the checkout, with "+" when it has changes; None outside a git checkout."""
+    try:
+        command = ["git", "-C", str(CHECKOUT), "describe", "--always", "--abbrev=40", "--dirty=+", "--exclude=*"]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return None
+
+
+def _opening(trainer: Trainer, folder: Path) -> str:
+    images = ", ".join(f"{name} {len(s)} images, {s.config.batch} per step" for name, s in trainer.sources.items())
+    count = sum(p.numel() for p in trainer.state.network.parameters()) / 1e6
+    start = f"resumed after step {trainer.state.step}" if trainer.state.step else trainer.init_report or "new run"
+    return f"{folder}: {start}; {count:.2f} M parameters; {images}"
+
+
+def _save_batch(batch: Batch, folder: Path, step: int) -> Path:
+    path = folder / f"not_finite_step_{step}.npz"
+    np.savez(path, **{f"{name}.{key}": value.cpu().numpy() for name, part in batch.items() for key, value in part.items()})
+    return path
+
+
+def _examples(what: str, names: list[str]) -> str:
+    shown = ", ".join(names[:3]) + (", …" if len(names) > 3 else "")
+    return f"; {len(names)} {what} ({shown})" if names else ""
+
+
+def _listed(values: dict[str, float]) -> str:
+    return ", ".join(f"{name} {value:.4g}" for name, value in values.items())
