@@ -58,7 +58,7 @@ def print_tables(bundle: Any, path: Path) -> None:
     from rich.text import Text
 
     facts = describe(bundle, path)
-    table = Table(title=printable(path.name), show_header=False, title_justify="left")
+    table = Table(title=Text(printable(path.name)), show_header=False, title_justify="left")
     table.add_column(style="bold", no_wrap=True)
     table.add_column(overflow="fold")
     for name, value in rows(facts, bundle):
@@ -67,7 +67,7 @@ def print_tables(bundle: Any, path: Path) -> None:
     console.print(table)
 
     labels = bundle.labels
-    classes = Table(title=f"Classes of {printable(labels.name)}", title_justify="left")
+    classes = Table(title=Text(f"Classes of {printable(labels.name)}"), title_justify="left")
     for heading in ("id", "colour", "name", "moves by itself"):
         classes.add_column(heading, justify="right" if heading == "id" else "left")
     for number, (name, (red, green, blue)) in enumerate(zip(labels.names, labels.palette, strict=True)):

@@ -1,0 +1,102 @@
+"""Label sets: built-in values, files, wrong entries, relations."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import yaml
+
+from geoseg_ros.errors import ConfigError
+from geoseg_ros.labels import CAMVID_11, CITYSCAPES_19, IDD_7, LABEL_SETS, LabelSet, label_set, union_map
+
+
+def test_camvid_ids_and_colours():
+    assert [CAMVID_11.index(name) for name in ("Sky", "Road", "SignSymbol", "Car", "Bicyclist")] == [0, 3, 6, 8, 10]
+    assert CAMVID_11.dynamic_ids == (8, 9, 10)
+    palette = CAMVID_11.palette_array
+    assert palette.shape == (256, 3) and palette.dtype == np.uint8
+    assert palette[3].tolist() == [128, 64, 128]
+    assert not palette[11:].any()
+
+
+def test_sizes_and_dynamic_classes():
+    assert [len(labels.names) for labels in LABEL_SETS.values()] == [11, 19, 7]
+    assert CITYSCAPES_19.dynamic_ids == tuple(range(11, 19))
+    assert IDD_7.dynamic_ids == (2, 3)
+
+
+@pytest.mark.parametrize("labels", LABEL_SETS.values(), ids=LABEL_SETS)
+def test_round_trips(labels, tmp_path):
+    assert LabelSet.from_dict(labels.to_dict()) == labels
+    path = tmp_path / "labels.yaml"
+    path.write_text(yaml.safe_dump(labels.to_dict()))
+    assert label_set(path) == LabelSet.from_yaml(path) == labels
+    assert label_set(labels.name.upper()) is labels
+
+
+@pytest.mark.parametrize(
+    "changes, sentence",
+    [
+        ({"names": ["a", "a"]}, "repeat a name"),
+        ({"names": []}, "0 classes"),
+        ({"names": "ab"}, "names is 'ab'"),
+        ({"names": [1, 2]}, "non-empty strings"),
+        ({"palette": [[0, 0, 0]]}, "1 colours, expected one for each of 2"),
+        ({"palette": [[0, 0, 0], [0, 0, 256]]}, r"colour \[0, 0, 256\]"),
+        ({"palette": [[0, 0, 0], [0, 0]]}, r"colour \[0, 0\]"),
+        ({"dynamic": ["c"]}, "'c' dynamic"),
+        ({"ignore": 1}, "ignore is 1, expected 2 to 255"),
+        ({"ignore": 256}, "ignore is 256"),
+        ({"name": ""}, "name is ''"),
+        ({"colour": 1}, "unknown entry 'colour'"),
+    ],
+)
+def test_wrong_entries(changes, sentence):
+    data = {"name": "two", "names": ["a", "b"], "palette": [[0, 0, 0], [1, 2, 3]]} | changes
+    with pytest.raises(ConfigError, match=sentence):
+        LabelSet.from_dict(data)
+
+
+@pytest.mark.parametrize("text", ["", "[1, 2]", "name: [", "!!python/object/apply:os.system ['true']", "\x00", "a: " * 9])
+def test_wrong_files(text, tmp_path):
+    path = tmp_path / "labels.yaml"
+    path.write_text(text)
+    with pytest.raises(ConfigError, match="label file .*labels.yaml"):
+        LabelSet.from_yaml(path)
+
+
+def test_missing_and_unknown(tmp_path):
+    with pytest.raises(ConfigError, match="cannot be read: No such file"):
+        label_set(tmp_path / "no.yaml")
+    with pytest.raises(ConfigError, match="expected one of camvid_11"):
+        label_set("ade20k")
+    with pytest.raises(ConfigError, match="no class 'Horse'"):
+        CAMVID_11.index("Horse")
+
+
+def test_idd_in_camvid():
+    matrix = union_map(IDD_7, CAMVID_11)
+    assert matrix.shape == (7, 11) and matrix.dtype == bool
+    of = {name: {CAMVID_11.names[i] for i in np.flatnonzero(row)} for name, row in zip(IDD_7.names, matrix, strict=True)}
+    assert of["drivable"] == {"Road"}
+    assert of["living"] == {"Pedestrian", "Bicyclist"}
+    assert of["vehicles"] == {"Car", "Bicyclist"}
+    assert of["far"] == {"Building", "Tree"}
+    assert of["road-side"] == {"Pole", "SignSymbol", "Fence", "Building"}
+
+
+@pytest.mark.parametrize("source", LABEL_SETS.values(), ids=LABEL_SETS)
+@pytest.mark.parametrize("target", LABEL_SETS.values(), ids=LABEL_SETS)
+def test_every_pair_is_related(source, target):
+    matrix = union_map(source, target)
+    np.testing.assert_array_equal(matrix, union_map(target, source).T)
+    assert matrix.any(axis=1).all(), "every source class is some target class"
+    assert matrix.any(axis=0).all(), "every target class can come from some source class"
+    if source is target:
+        np.testing.assert_array_equal(matrix, np.eye(len(source.names), dtype=bool))
+
+
+def test_unrelated_sets():
+    other = LabelSet("other", ("a",), ((0, 0, 0),), ())
+    with pytest.raises(ConfigError, match="'other' and 'camvid_11' have no known relation"):
+        union_map(other, CAMVID_11)
