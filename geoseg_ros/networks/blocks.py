@@ -19,6 +19,9 @@ def _fold_batch_norm(weight: Tensor, norm: nn.BatchNorm2d) -> tuple[Tensor, Tens
 class RepConv(nn.Module):
     """Convolution k×k with training-time 1×1 and identity branches; ReLU after the sum unless ``activate`` is false.
 
+    Only depthwise convolutions that keep the size get the 1×1 branch, and only blocks that keep size and width the
+    identity: elsewhere they cost more training time than they give.
+
     Input B×C_in×H×W, output B×C_out×⌈H/stride⌉×⌈W/stride⌉.
     """
 
@@ -29,7 +32,7 @@ class RepConv(nn.Module):
         self.conv = nn.Conv2d(c_in, c_out, kernel, padding=kernel // 2, bias=False, **self.geometry)
         self.norm = nn.BatchNorm2d(c_out)
         self.point = None
-        if kernel > 1 and groups > 1:
+        if kernel > 1 and groups > 1 and stride == 1:
             self.point = nn.Conv2d(c_in, c_out, 1, bias=False, **self.geometry)
             self.point_norm = nn.BatchNorm2d(c_out)
         self.skip_norm = nn.BatchNorm2d(c_out) if c_in == c_out and stride == 1 else None

@@ -37,9 +37,8 @@ class TopDownDecoder(nn.Module):
         super().__init__()
         self.context = GlobalContext(channels[4], widths[3])
         self.laterals = nn.ModuleList(RepConv(c, w, 1, activate=False) for c, w in zip(channels[:4], widths))
-        self.refiners = nn.ModuleList(
-            separable(w, widths[i - 1] if i else w, 5 if i > 1 else 3) for i, w in enumerate(widths)
-        )
+        self.refiners = nn.ModuleList([RepConv(widths[0], widths[0], 3)])
+        self.refiners.extend(separable(w, narrower) for narrower, w in zip(widths, widths[1:]))
         self.sharpen = RepConv(widths[0], widths[0], 3)
         self.predict = nn.Conv2d(widths[0], out_channels, 3, padding=1)
 

@@ -29,14 +29,10 @@ class Normalize(nn.Module):
 
 
 class LiteEncoder(nn.Module):
-    """Mobile encoder of re-parameterisable depthwise-separable blocks (MobileOne, Vasu et al., CVPR 2023).
-
-    The two coarse stages use 5×5 depthwise kernels: they cost little there and widen the field of view.
-    """
+    """Mobile encoder of re-parameterisable depthwise-separable blocks (MobileOne, Vasu et al., CVPR 2023)."""
 
     channels = (32, 64, 128, 256, 384)
-    depths = (2, 4, 7, 2)
-    kernels = (3, 3, 5, 5)
+    depths = (2, 5, 8, 3)
 
     def __init__(self):
         super().__init__()
@@ -44,8 +40,8 @@ class LiteEncoder(nn.Module):
         self.stem = RepConv(3, self.channels[0], 3, stride=2)
         self.stages = nn.ModuleList()
         c_in = self.channels[0]
-        for c_out, depth, kernel in zip(self.channels[1:], self.depths, self.kernels):
-            blocks = [separable(c_in if i == 0 else c_out, c_out, kernel, 2 if i == 0 else 1) for i in range(depth)]
+        for c_out, depth in zip(self.channels[1:], self.depths):
+            blocks = [separable(c_in if i == 0 else c_out, c_out, stride=2 if i == 0 else 1) for i in range(depth)]
             self.stages.append(nn.Sequential(*blocks))
             c_in = c_out
 

@@ -17,6 +17,8 @@ from geoseg_ros.networks.blocks import RepConv
 from geoseg_ros.projection import warp
 
 LEVEL_STRIDES = (4, 8, 16)
+CONVEX_FACTOR = 2
+"""From 1/4 to 1/2 by learned weights; the last doubling is bilinear, which costs a quarter and blurs half a pixel."""
 
 
 class FlowEstimate(NamedTuple):
@@ -106,7 +108,7 @@ class FlowHead(nn.Module):
             FlowLevel(w, r, h, e)
             for w, r, h, e in zip(self.feature_widths, self.radii, hidden_in, self.estimator_widths)
         )
-        self.upsample_weights = nn.Conv2d(self.estimator_widths[0][-1], 9 * LEVEL_STRIDES[0] ** 2, 1)
+        self.upsample_weights = nn.Conv2d(self.estimator_widths[0][-1], 9 * CONVEX_FACTOR**2, 1)
 
     def describe(self, features: Sequence[Tensor]) -> tuple[Tensor, Tensor, Tensor]:
         """Matching features of one frame at 1/4, 1/8, 1/16: the state that a stream carries to the next frame."""
@@ -127,5 +129,6 @@ class FlowHead(nn.Module):
             levels.insert(0, flow)
             if index == 2:
                 coarse_hidden = hidden
-        full = convex_upsample(flow, self.upsample_weights(hidden), LEVEL_STRIDES[0])
+        half = convex_upsample(flow, self.upsample_weights(hidden), CONVEX_FACTOR)
+        full = F.interpolate(half, scale_factor=2.0, mode="bilinear", align_corners=False)
         return FlowEstimate(full, tuple(levels), coarse_hidden)

@@ -71,16 +71,15 @@ class PerceptionNet(nn.Module):
         self.config = config
         self.encoder = create_encoder(config.encoder)
         channels = self.encoder.channels
-        self.semantic_head = TopDownDecoder(channels, (32, 64, 96, 128), config.classes)
-        self.depth_head = TopDownDecoder(channels, (32, 64, 96, 128), 1)
+        self.semantic_head = TopDownDecoder(channels, (24, 64, 96, 128), config.classes)
+        self.depth_head = TopDownDecoder(channels, (24, 64, 96, 128), 1)
         self.flow_head = FlowHead(channels)
         self.pose_head = PoseHead(FlowHead.estimator_widths[2][-1])
         nn.init.constant_(self.depth_head.predict.bias, -3.5)
 
     def semantic(self, features: Sequence[Tensor]) -> Tensor:
-        """Class logits B×classes×H×W."""
-        logits = self.semantic_head(features).float()
-        return F.interpolate(logits, scale_factor=2.0, mode="bilinear", align_corners=False)
+        """Class logits at half size, B×classes×H/2×W/2."""
+        return self.semantic_head(features).float()
 
     def depth(self, features: Sequence[Tensor], intrinsics: Tensor) -> Tensor:
         """Depth z in metres, B×1×H×W, for cameras with the given B×3×3 intrinsics."""
@@ -107,17 +106,18 @@ class PerceptionNet(nn.Module):
         """
         features = self.encoder(image)
         state = self.flow_head.describe(features)
-        logits = self.semantic(features) if "semantic" in heads else None
-        depth = flow = pose = None
+        logits = depth = flow = pose = None
+        if "semantic" in heads:
+            logits = F.interpolate(self.semantic(features), scale_factor=2.0, mode="bilinear", align_corners=False)
         if intrinsics is not None and ("depth" in heads or "pose" in heads):
             depth = self.depth(features, intrinsics)
         if previous is not None and ("flow" in heads or "pose" in heads):
             flow = self.flow_head(state, previous)
             if depth is not None and "pose" in heads:
                 pose = self.pose_head(flow.coarse_hidden, flow.levels[2], depth.detach(), intrinsics)
-        return PerceptionOutput(
-            logits, depth, flow and flow.full, flow and flow.levels, pose, state
-        )
+        if flow is None:
+            return PerceptionOutput(logits, depth, None, None, None, state)
+        return PerceptionOutput(logits, depth, flow.full, flow.levels, pose, state)
 
     def for_inference(self) -> PerceptionNet:
         """Evaluation mode with re-parameterised blocks folded into plain convolutions, in place."""
