@@ -1,0 +1,204 @@
+"""All heads of the ``perception`` network at once, each source teaching what it knows.
+
+One encoder pass covers the images of all sources (current and previous frames), so that normalisation statistics come
+from the mixture. Then, per source:
+
+- ``semantic``: cross-entropy; a source with a coarser label set teaches unions of classes.
+- ``depth``: log depth and its gradients; the sky counts as ``far``.
+- ``flow``: multi-level supervision; pairs without ground truth learn from census, smoothness and occlusion (methods.md §6).
+- ``previous_from_current``: rotation and translation of the pose head.
+- pairs without depth: photometric reprojection through the known pose, else the predicted one (Monodepth2, methods.md §3).
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from geoseg_ros.bundle import Bundle
+from geoseg_ros.colorize import colorize_depth, colorize_flow, colorize_semantic
+from geoseg_ros.labels import LabelSet, label_set, union_map
+from geoseg_ros.networks import create_network
+from geoseg_ros.networks.flow import FlowEstimate
+from geoseg_ros.projection import inverse_warp
+from geoseg_ros.training.config import Recipe
+from geoseg_ros.training.losses.depth import gradient_matching_loss, log_depth_loss
+from geoseg_ros.training.losses.flow import (
+    forward_backward_visibility,
+    multilevel_flow_loss,
+    unsupervised_flow_loss,
+)
+from geoseg_ros.training.losses.photometric import minimum_reprojection
+from geoseg_ros.training.losses.pose import pose_loss
+from geoseg_ros.training.losses.segmentation import cross_entropy, union_cross_entropy
+from geoseg_ros.training.losses.smoothness import first_order_smoothness
+from geoseg_ros.training.schema import parse
+from geoseg_ros.training.tasks import Batch, register_task
+
+LICENCE = "research use: trained on data sets with non-commercial licences (see provenance)"
+
+
+@dataclass(frozen=True)
+class JointLoss:
+    """Weights of the loss terms; 0 switches a term off.
+
+    ``class_weights`` multiply the semantic cross-entropy per class of the label set. ``far`` is the depth in metres that
+    stands for the sky. ``flow_levels`` weigh the full-size flow and those at 1/4, 1/8, 1/16.
+    """
+
+    labels: str = "camvid_11"
+    class_weights: tuple[float, ...] | None = None
+    semantic: float = 1.0
+    depth: float = 1.0
+    depth_gradient: float = 0.5
+    far: float = 150.0
+    flow: float = 0.1
+    flow_levels: tuple[float, float, float, float] = (1.0, 0.5, 0.25, 0.25)
+    unsupervised_flow: float = 0.5
+    pose: float = 1.0
+    photometric: float = 1.0
+    smoothness: float = 1e-3
+
+
+@dataclass
+class _Part:
+    """One source's share of the encoder pass."""
+
+    batch: dict[str, Tensor]
+    features: list[Tensor]
+    state: tuple[Tensor, ...] | None
+    previous_state: tuple[Tensor, ...] | None
+
+
+@register_task("joint")
+class JointTask:
+    """Trains ``PerceptionNet`` on any mixture of sources; see the module's text."""
+
+    def __init__(self, recipe: Recipe):
+        self.recipe = recipe
+        self.loss = parse(JointLoss, recipe.loss, "loss")
+        self.labels: LabelSet = label_set(self.loss.labels)
+        self.network: nn.Module = create_network("perception", {**recipe.network, "classes": len(self.labels.names)})
+        self.autocast: Callable[[], AbstractContextManager[Any]] = contextlib.nullcontext
+        self._weights = self.loss.class_weights and torch.tensor(self.loss.class_weights)
+        self._unions = {
+            source: torch.from_numpy(union_map(label_set(name), self.labels))
+            for source, name in self._source_labels().items()
+        }
+
+    def _source_labels(self) -> dict[str, str]:
+        """The label set of each source that has one of its own."""
+        return {name: s["labels"] for name, s in self.recipe.data.items() if s.get("labels", self.loss.labels) != self.loss.labels}
+
+    def step(self, batch: Batch, step: int) -> tuple[Tensor, dict[str, Tensor]]:
+        """The weighted sum of every source's losses; scalars are named source/term."""
+        scalars: dict[str, Tensor] = {}
+        for source, part in self._encode(batch).items():
+            for term, value in self._losses(source, part, step).items():
+                scalars[f"{source}/{term}"] = value
+        total = torch.stack([getattr(self.loss, name.split("/")[1]) * value for name, value in scalars.items()]).sum()
+        return total, {name: value.detach() for name, value in scalars.items()}
+
+    def _encode(self, batch: Batch) -> dict[str, _Part]:
+        images, slices, start = [], {}, 0
+        for source, data in batch.items():
+            for key in ("image", "previous"):
+                if key in data:
+                    images.append(data[key])
+                    slices[source, key] = slice(start, start + len(data[key]))
+                    start += len(data[key])
+        with self.autocast():
+            features = self.network.encoder(torch.cat(images))
+            states = self.network.flow_head.describe(features)
+        return {
+            source: _Part(
+                data,
+                [f[slices[source, "image"]] for f in features],
+                tuple(s[slices[source, "image"]] for s in states),
+                tuple(s[slices[source, "previous"]] for s in states) if "previous" in data else None,
+            )
+            for source, data in batch.items()
+        }
+
+    def _losses(self, source: str, part: _Part, step: int) -> dict[str, Tensor]:
+        losses: dict[str, Tensor] = {}
+        data = part.batch
+        if "semantic" in data:
+            with self.autocast():
+                logits = self.network.semantic(part.features)
+            losses["semantic"] = self._semantic(source, logits, data["semantic"], step)
+        if part.previous_state is None:
+            return losses
+        with self.autocast():
+            depth = self.network.depth(part.features, data["K"])
+            flow = self.network.flow_head(part.state, part.previous_state)
+            pose = self.network.pose_head(flow.coarse_hidden, flow.levels[2], depth.detach(), data["K"])
+        if "depth" in data:
+            losses["depth"] = log_depth_loss(depth, data["depth"], far=self.loss.far, inverse=False)
+            losses["depth_gradient"] = gradient_matching_loss(depth, data["depth"], far=self.loss.far, inverse=False)
+        else:
+            losses.update(self._reprojection(data, depth, data.get("previous_from_current", pose)))
+        if "flow" in data:
+            losses["flow"] = multilevel_flow_loss((flow.full, *flow.levels), data["flow"], self.loss.flow_levels, exponent=0.6)
+        else:
+            losses["unsupervised_flow"] = self._unsupervised_flow(part, flow)
+        if "previous_from_current" in data:
+            losses["pose"] = pose_loss(pose, data["previous_from_current"])
+        return losses
+
+    def _semantic(self, source: str, logits: Tensor, target: Tensor, step: int) -> Tensor:
+        """Cross-entropy at the logits' half size; alternate steps read the upper-left and the lower-right pixel of four."""
+        offset = step % 2
+        target = target[:, offset::2, offset::2]
+        if source in self._unions:
+            return union_cross_entropy(logits, target, self._unions[source].to(logits.device))
+        return cross_entropy(logits, target, self._weights)
+
+    def _reprojection(self, data: dict[str, Tensor], depth: Tensor, pose: Tensor) -> dict[str, Tensor]:
+        current, previous = data["image_clean"], data["previous_clean"]
+        warped, valid, _ = inverse_warp(previous, depth, data["K"], pose)
+        error, _ = minimum_reprojection(current, [warped], [previous], [valid])
+        return {"photometric": error.mean(), "smoothness": first_order_smoothness(1.0 / depth, current)}
+
+    def _unsupervised_flow(self, part: _Part, flow: FlowEstimate) -> Tensor:
+        with torch.no_grad(), self.autocast():
+            reverse = self.network.flow_head(part.previous_state, part.state).full
+        visible = forward_backward_visibility(flow.full, reverse)
+        return unsupervised_flow_loss(part.batch["image_clean"], part.batch["previous_clean"], flow.full, visible)
+
+    @torch.no_grad()
+    def pictures(self, batch: Batch) -> dict[str, np.ndarray]:
+        """Per source: the first image with its semantics, depth and flow below."""
+        pictures = {}
+        for source, data in batch.items():
+            first = {key: value[:1] for key, value in data.items()}
+            image, intrinsics = first["image"], first.get("K")
+            previous = None if "previous" not in first else self.network(first["previous"], heads=()).state
+            output = self.network(image, intrinsics, previous)
+            picture = (image[0].permute(1, 2, 0).cpu().numpy() * 255).astype(np.uint8)
+            rows = [picture, colorize_semantic(output.logits[0].argmax(0).byte().cpu().numpy(), self.labels)]
+            if output.depth is not None:
+                rows.append(colorize_depth(output.depth[0, 0].cpu().numpy()))
+            if output.flow is not None:
+                rows.append(colorize_flow(-output.flow[0].permute(1, 2, 0).cpu().numpy()))
+            pictures[source] = np.concatenate(rows)
+        return pictures
+
+    def bundle(self, provenance: dict[str, Any]) -> Bundle:
+        """The network's weights with what runs them."""
+        return Bundle(
+            architecture="perception",
+            config=asdict(self.network.config),
+            labels=self.labels,
+            input_size=(640, 192),
+            provenance={**provenance, "metric": True},
+            licence=LICENCE,
+            weights={name: value.detach().cpu() for name, value in self.network.state_dict().items()},
+        )
