@@ -19,6 +19,7 @@ import yaml
 from rosbags.rosbag2 import Reader
 
 from geoseg_ros.bag_recovery import scan
+from geoseg_ros.bag_topics import find_camera
 from geoseg_ros.bag_types import TopicInfo, build_message, deserialise, stamp_fields, stamp_nanoseconds
 from geoseg_ros.bag_writer import STORAGES, BagWriter
 from geoseg_ros.errors import BagError
@@ -116,6 +117,11 @@ class _File:
             self.reader.close()
 
 
+def is_bag(path: Path) -> bool:
+    """Whether a folder is a bag: it has ``metadata.yaml`` or storage files."""
+    return path.is_dir() and ((path / "metadata.yaml").exists() or any(f.suffix in SUFFIXES for f in path.iterdir()))
+
+
 class BagReader:
     """Reads a rosbag2 recording; a context manager.
 
@@ -168,6 +174,10 @@ class BagReader:
             except BagError as error:
                 raise BagError(f"{self.path}: topic {topic}, after {index} messages: {error}") from error
             yield topic, stamp, msgtype, message
+
+    def camera_topics(self) -> tuple[str | None, str | None]:
+        """Image topic and matching ``camera_info`` topic of the bag's camera, None where there is none."""
+        return find_camera(self.topics)
 
     def close(self) -> None:
         """Close the files; a second call does nothing."""
