@@ -9,6 +9,8 @@ ROOT = Path(__file__).resolve().parent
 NODES = ("perception_node", "segmentation_node", "depth_node", "motion_node", "bag_player")
 
 RUNTIME = [
+    "backports.zstd>=1; python_version < '3.14'",
+    "lz4>=4",
     "numpy>=1.24",
     "opencv-python-headless>=4.6,<5",
     "pyyaml>=6",
