@@ -20,8 +20,8 @@ DDS_USER_VARIABLES = (*DDS_PROFILE_VARIABLES, "FASTDDS_BUILTIN_TRANSPORTS")
 def share_path(name: str) -> Path:
     """The path of a file of the package's share folder, such as ``config/fastdds.xml``.
 
-    Looks in the checkout that this module is imported from, in the Python environment (``pip install``), and in the
-    prefixes of ``AMENT_PREFIX_PATH`` (``colcon build``); the first one that has the file wins.
+    Looks in the checkout that this module is imported from, in the Python environment (``pip install``), and in
+    the prefixes of ``AMENT_PREFIX_PATH`` (``colcon build``); the first one that has the file wins.
 
     Raises:
         ConfigError: no place has the file.
@@ -35,7 +35,7 @@ def share_path(name: str) -> Path:
 
 
 def dds_environment(environment: Mapping[str, str] = os.environ) -> dict[str, str]:
-    """The variables that make Fast DDS carry large images between processes, or none where the user chose already.
+    """The variables that make Fast DDS carry large images between processes; none where the user set one.
 
     To be set before a process makes its first ROS node; see ``config/fastdds.xml``.
     """

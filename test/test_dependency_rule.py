@@ -1,7 +1,7 @@
 """The dependency rule of the architecture, held against the imports of every source file.
 
-Arrows go down only: networks, geometry, labels and the model file know nothing of ROS, bags or training; rclpy lives in
-nodes/ alone; training/ may import everything but nodes/; nothing imports training/ but the commands, lazily.
+Arrows go down only: networks, geometry, labels and the model file know nothing of ROS, bags or training; rclpy
+lives in nodes/ alone; training/ may import everything but nodes/; nothing imports training/ but commands, lazily.
 """
 
 from __future__ import annotations
@@ -22,10 +22,8 @@ NODES = f"{PACKAGE}.nodes"
 COMMANDS = f"{PACKAGE}.commands"
 
 # The rooms at the bottom, and all that they may import of this package.
-BOTTOM = tuple(
-    f"{PACKAGE}.{name}"
-    for name in ("networks", "camera", "distortion", "projection", "labels", "bundle", "errors", "__version__")
-)
+BOTTOM_NAMES = ("networks", "camera", "distortion", "projection", "labels", "bundle", "errors", "__version__")
+BOTTOM = tuple(f"{PACKAGE}.{name}" for name in BOTTOM_NAMES)
 ROS_ROOTS = {
     "ament_index_python",
     "builtin_interfaces",
@@ -50,7 +48,7 @@ STANDARD_LIBRARY = {*sys.stdlib_module_names, "compression"}  # compression came
 
 
 class Import(NamedTuple):
-    """One import statement: by which file and module, of what, at module level or not, for type checkers only or not."""
+    """One imported name: by which file and module, inside a function or not, for type checkers only or not."""
 
     file: Path
     line: int
@@ -137,7 +135,9 @@ def test_bottom_rooms_import_only_each_other(imports: list[Import]) -> None:
         [
             item
             for item in imports
-            if _inside(item.importer, *BOTTOM) and _inside(item.imported, PACKAGE) and not _inside(item.imported, *BOTTOM)
+            if _inside(item.importer, *BOTTOM)
+            and _inside(item.imported, PACKAGE)
+            and not _inside(item.imported, *BOTTOM)
         ]
     )
 
@@ -182,7 +182,7 @@ def test_no_import_cycles(imports: list[Import]) -> None:
     for item in imports:
         if not item.typing_only and not item.lazy:
             target = item.imported if item.imported in modules else item.imported.rpartition(".")[0]
-            # `from package import module` inside that package is how an __init__ or its siblings name each other.
+            # A package's own modules may import names of it: its __init__ is then loaded already.
             if target in modules and not item.importer.startswith(f"{target}."):
                 arrows[item.importer].add(target)
 
@@ -210,7 +210,8 @@ def _declared(names: tuple[str, ...]) -> set[str]:
         if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
             if node.targets[0].id in ("RUNTIME", "EXTRAS"):
                 tables[node.targets[0].id] = ast.literal_eval(node.value)
-    requirements = [line for name in names for line in (tables["EXTRAS"][name] if name else tables["RUNTIME"])]
+    tables["EXTRAS"][""] = tables["RUNTIME"]
+    requirements = [requirement for name in names for requirement in tables["EXTRAS"][name]]
     return {re.match(r"[A-Za-z0-9._-]+", requirement).group().lower() for requirement in requirements}
 
 
@@ -232,6 +233,8 @@ def test_runtime_imports_need_no_extra(imports: list[Import]) -> None:
         [
             item
             for item, distribution in _third_party(imports)
-            if distribution not in declared and not item.lazy and not _inside(item.importer, TRAINING, f"{PACKAGE}.backends")
+            if distribution not in declared
+            and not item.lazy
+            and not _inside(item.importer, TRAINING, f"{PACKAGE}.backends")
         ]
     )
