@@ -1,0 +1,164 @@
+"""Augmentation: intrinsics, flow and pose stay consistent with the pictures; jitter touches the network's input only."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from geoseg_ros.camera import PinholeCamera
+from geoseg_ros.errors import ConfigError
+from geoseg_ros.projection import rigid_flow
+from geoseg_ros.training.data.augmentation import (
+    AugmentConfig,
+    augment,
+    colour_change,
+    crop_and_scale,
+    flip,
+    no_augmentation,
+    random_box,
+)
+
+CAMERA = PinholeCamera(96, 48, 70.0, 68.0, 46.0, 25.0)
+POSE = np.eye(4)
+POSE[:3, :3] = [[0.9998, 0.0, 0.02], [0.0, 1.0, 0.0], [-0.02, 0.0, 0.9998]]
+POSE[:3, 3] = [0.1, -0.05, 0.8]
+
+
+def plane_sample() -> dict[str, np.ndarray]:
+    """A slanted plane in front of CAMERA (z = 8 + 0.5 x + 0.3 y), seen again from POSE, with its exact flow."""
+    columns, rows = np.meshgrid(np.arange(96), np.arange(48))
+    ray_x, ray_y = (columns - CAMERA.cx) / CAMERA.fx, (rows - CAMERA.cy) / CAMERA.fy
+    depth = (8 / (1 - 0.5 * ray_x - 0.3 * ray_y)).astype(np.float32)
+    image = np.stack([columns, rows, columns + rows], -1).astype(np.uint8)
+    sample = {
+        "image": image,
+        "previous": image[::-1].copy(),
+        "depth": depth,
+        "semantic": (columns // 10).astype(np.uint8),
+        "motion": (columns > 50).astype(np.float32),
+        "K": CAMERA.matrix,
+        "previous_from_current": POSE,
+    }
+    return {**sample, "flow": flow_of(depth[None], CAMERA.matrix, POSE).transpose(1, 2, 0)}
+
+
+def flow_of(depth: np.ndarray, K: np.ndarray, pose: np.ndarray) -> np.ndarray:
+    arguments = (torch.from_numpy(np.asarray(value, np.float64))[None] for value in (depth, K, pose))
+    return rigid_flow(*arguments)[0][0].numpy().astype(np.float32)
+
+
+def test_crop_and_scale_follow_the_pinhole_camera():
+    result = crop_and_scale(plane_sample(), (10, 4, 60, 30), (40, 15))
+    expected = CAMERA.crop(10, 4, 60, 30).resize(40, 15).matrix
+    np.testing.assert_allclose(result["K"], expected, atol=1e-12)
+    assert result["image"].shape == (15, 40, 3) and result["flow"].shape == (15, 40, 2)
+
+
+def test_flip_mirrors_intrinsics_flow_and_pose():
+    sample = plane_sample()
+    result = flip(sample)
+    np.testing.assert_allclose(result["K"], CAMERA.hflip().matrix, atol=1e-12)
+    np.testing.assert_array_equal(result["flow"][:, 0], sample["flow"][:, -1] * [-1, 1])
+    np.testing.assert_allclose(result["previous_from_current"][:3, 3], [-0.1, -0.05, 0.8])
+    np.testing.assert_allclose(result["previous_from_current"][0, 2], -0.02)
+    np.testing.assert_allclose(sample["previous_from_current"], POSE)
+
+
+@pytest.mark.parametrize("mirrored", [False, True])
+@pytest.mark.parametrize(("box", "size"), [((6, 3, 60, 30), (60, 30)), ((9, 0, 72, 48), (24, 16)), ((3, 6, 84, 36), (28, 36))])
+def test_flow_stays_the_rigid_flow_of_depth_intrinsics_and_pose(box, size, mirrored):
+    """Sizes at which the nearest pixel lies exactly under the new one, so that equality is exact."""
+    result = crop_and_scale(plane_sample(), box, size)
+    result = flip(result) if mirrored else result
+    expected = flow_of(result["depth"][None], result["K"], result["previous_from_current"])
+    np.testing.assert_allclose(result["flow"].transpose(2, 0, 1), expected, atol=1e-4)
+
+
+@given(seed=st.integers(0, 10_000), low=st.floats(0.5, 1.0), high=st.floats(1.0, 2.5), stretch=st.floats(0.7, 1.4))
+@settings(max_examples=40, deadline=None)
+def test_any_augmentation_keeps_geometry_consistent(seed, low, high, stretch):
+    config = AugmentConfig(scale=(low, high), aspect=(min(1, stretch), max(1, stretch)))
+    result = augment(plane_sample(), (48, 24), config, np.random.default_rng(seed))
+    expected = flow_of(result["depth"], result["K"], result["previous_from_current"])
+    known = np.isfinite(result["flow"][0])
+    assert known.mean() > 0.2
+    np.testing.assert_array_equal(known, np.isfinite(result["depth"][0]))
+    np.testing.assert_array_equal(known, result["semantic"] != 255)
+    np.testing.assert_array_equal(known, np.isfinite(result["motion"][0]))
+    assert np.abs(result["flow"] - expected)[:, known].max() < 0.35  # nearest value, at most half a pixel beside
+    assert result["image_clean"].shape == (3, 24, 48)
+
+
+def test_layout_and_types():
+    result = augment(plane_sample(), (48, 24), AugmentConfig(), np.random.default_rng(0))
+    expected = {
+        **dict.fromkeys(("image", "previous", "image_clean", "previous_clean"), ((3, 24, 48), np.float32)),
+        "depth": ((1, 24, 48), np.float32),
+        "motion": ((1, 24, 48), np.float32),
+        "flow": ((2, 24, 48), np.float32),
+        "semantic": ((24, 48), np.int64),
+        "K": ((3, 3), np.float32),
+        "previous_from_current": ((4, 4), np.float32),
+    }
+    assert {key: (value.shape, value.dtype.type) for key, value in result.items()} == expected
+
+
+def test_jitter_changes_the_input_and_leaves_the_clean_images():
+    sample = plane_sample()
+    config = no_augmentation(jitter=1.0, noise=1.0, blur=1.0)
+    result = augment(sample, (96, 48), config, np.random.default_rng(1))
+    np.testing.assert_allclose(result["image_clean"], sample["image"].transpose(2, 0, 1) / 255, atol=1e-7)
+    assert np.abs(result["image"] - result["image_clean"]).mean() > 0.01
+    assert np.abs(result["previous"] - result["previous_clean"]).mean() > 0.01
+    assert 0 <= result["image"].min() and result["image"].max() <= 1
+
+
+def test_without_augmentation_input_and_clean_image_agree():
+    result = augment(plane_sample(), (96, 48), no_augmentation(), np.random.default_rng(1))
+    np.testing.assert_allclose(result["image"], result["image_clean"], atol=1e-6)
+
+
+def test_both_frames_share_the_colour_change():
+    sample = plane_sample()
+    sample["previous"] = sample["image"]
+    shared = augment(sample, (96, 48), no_augmentation(jitter=1.0, per_frame=0.0), np.random.default_rng(2))
+    np.testing.assert_array_equal(shared["image"], shared["previous"])
+    varied = augment(sample, (96, 48), no_augmentation(jitter=1.0, per_frame=0.1), np.random.default_rng(2))
+    difference = np.abs(varied["image"] - varied["previous"]).mean()
+    assert 0 < difference < 0.5 * np.abs(varied["image"] - varied["image_clean"]).mean()
+
+
+def test_grey_scale_images_have_equal_channels():
+    result = augment(plane_sample(), (96, 48), no_augmentation(grey=1.0), np.random.default_rng(0))
+    np.testing.assert_allclose(result["image"][0], result["image"][2], atol=1e-6)
+    expected = np.tensordot([0.299, 0.587, 0.114], result["image_clean"], 1)
+    np.testing.assert_allclose(result["image"][0], expected, atol=1e-5)
+
+
+def test_colour_change_of_hue_and_saturation_keeps_grey():
+    config = no_augmentation(brightness=0.0, contrast=0.0, saturation=0.9, hue=0.5)
+    _, matrix = colour_change(config, np.random.default_rng(5))
+    np.testing.assert_allclose(matrix @ [0.4, 0.4, 0.4, 1], [0.4] * 3, atol=1e-3)
+
+
+def test_a_small_image_is_padded_with_unknown_ground_truth():
+    result = augment(plane_sample(), (96, 48), no_augmentation(scale=(0.5, 0.5)), np.random.default_rng(0))
+    assert np.isnan(result["depth"][0, 0, 0]) and result["semantic"][0, 0] == 255
+    assert np.isfinite(result["image"]).all()
+    assert np.isfinite(result["depth"]).mean() == pytest.approx(0.25, abs=0.01)
+
+
+def test_the_anchor_bounds_the_vertical_place():
+    config = AugmentConfig(scale=(1.0, 1.0), anchor=(1.0, 1.0))
+    assert random_box((480, 360), (416, 128), config, np.random.default_rng(0)) == (0, 360 - 148, 480, 148)
+
+
+@pytest.mark.parametrize(
+    "change", [{"scale": (0.0, 1.0)}, {"scale": (2.0, 1.0)}, {"flip": 1.5}, {"hue": 1.0}, {"anchor": (0.5, 1.5)}]
+)
+def test_values_out_of_bounds_are_refused(change):
+    with pytest.raises(ConfigError, match=next(iter(change))):
+        AugmentConfig(**change)

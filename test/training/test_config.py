@@ -1,0 +1,115 @@
+"""Recipes: schema, overrides and errors that name the key."""
+
+from __future__ import annotations
+
+import pytest
+import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from geoseg_ros.errors import ConfigError
+from geoseg_ros.training.config import (
+    Recipe,
+    apply_overrides,
+    differing_keys,
+    load_recipe,
+    recipe_to_dict,
+    save_recipe,
+)
+from geoseg_ros.training.schema import parse
+
+MINIMAL = {"task": "toy", "steps": 10, "crop": [64, 32], "data": {"a": {"kind": "labelled_folder"}}}
+
+
+@pytest.fixture
+def recipe_file(tmp_path):
+    path = tmp_path / "small.yaml"
+    path.write_text(yaml.safe_dump(MINIMAL))
+    return path
+
+
+def test_defaults_and_types(recipe_file):
+    recipe = load_recipe(str(recipe_file))
+    assert (recipe.name, recipe.crop, recipe.optimizer.name, recipe.ema) == ("small", (64, 32), "adamw", 0.0)
+
+
+def test_overrides_reach_into_the_recipe(recipe_file):
+    overrides = ["optimizer.lr=1e-3", "data.a.batch=4", "data.b.kind=x", "steps=20", "augment.scale=[0.5, 2]", "init=m.st"]
+    recipe = load_recipe(str(recipe_file), overrides)
+    assert recipe.optimizer.lr == 0.001
+    assert recipe.data == {"a": {"kind": "labelled_folder", "batch": 4}, "b": {"kind": "x"}}
+    assert (recipe.steps, recipe.augment.scale, recipe.init) == (20, (0.5, 2.0), "m.st")
+    assert load_recipe(str(recipe_file), [*overrides, "data.b=null"]).data.keys() == {"a"}
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("optimiser.lr=1", "unknown key 'optimiser'; did you mean 'optimizer'"),
+        ("optimizer.learning=1", r"optimizer: unknown key 'learning'; valid are name, lr"),
+        ("optimizer.name=adam", "did you mean 'adamw'"),
+        ("optimizer.lr=fast", "optimizer: lr is 'fast', expected a finite number"),
+        ("optimizer.lr=.nan", "expected a finite number"),
+        ("optimizer.lr=-1", "optimizer: lr is -1.0, expected more than 0"),
+        ("steps=1.5", "steps is '1.5' .float., expected int"),
+        ("steps=true", "expected int"),
+        ("steps=0", "steps is 0"),
+        ("crop=[64]", "crop has 1 entries, expected 2"),
+        ("crop=64", "expected a list"),
+        ("ema=1", "ema is 1.0"),
+        ("data=3", "expected a mapping"),
+        ("data.a=null", "data names no source"),
+        ("network=3", "network is '3' .int., expected a mapping"),
+        ("steps", "has no value, expected key=value"),
+        ("steps.x=3", "reaches into 'steps'"),
+        ("steps=[", "is not YAML"),
+    ],
+)
+def test_wrong_values_name_the_key(recipe_file, override, message):
+    with pytest.raises(ConfigError, match=message):
+        load_recipe(str(recipe_file), [override])
+
+
+def test_missing_things_are_named(tmp_path):
+    with pytest.raises(ConfigError, match="key 'task' is missing"):
+        parse(Recipe, {"steps": 3}, "recipe")
+    with pytest.raises(ConfigError, match="does not exist"):
+        load_recipe("no_such_recipe")
+    with pytest.raises(ConfigError, match="absent.yaml is missing"):
+        load_recipe(str(tmp_path / "absent.yaml"))
+    (tmp_path / "bad.yaml").write_text("a: [")
+    with pytest.raises(ConfigError, match="cannot be read"):
+        load_recipe(str(tmp_path / "bad.yaml"))
+    (tmp_path / "list.yaml").write_text("- 1")
+    with pytest.raises(ConfigError, match="holds a list, expected a mapping"):
+        load_recipe(str(tmp_path / "list.yaml"))
+
+
+def test_a_saved_recipe_is_the_same_recipe(recipe_file, tmp_path):
+    recipe = load_recipe(str(recipe_file), ["optimizer.clip=null", "loss.weights={a: 1.5}", "schedule.warmup=3"])
+    save_recipe(recipe, tmp_path / "config.yaml")
+    again = load_recipe(str(tmp_path / "config.yaml"))
+    assert again == recipe
+    assert differing_keys(again, recipe) == []
+    assert differing_keys(again, load_recipe(str(recipe_file), ["workers=2"])) == ["loss", "optimizer", "schedule"]
+
+
+def test_overrides_leave_the_original_alone():
+    apply_overrides(MINIMAL, ["data.a.batch=4"])
+    assert MINIMAL["data"] == {"a": {"kind": "labelled_folder"}}
+
+
+_VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
+    max_leaves=6,
+)
+
+
+@given(key=st.sampled_from([*recipe_to_dict(parse(Recipe, MINIMAL, "x")), "unknown"]), value=_VALUES)
+@settings(max_examples=300, deadline=None)
+def test_any_value_gives_a_recipe_or_a_config_error(key, value):
+    try:
+        assert isinstance(parse(Recipe, {**MINIMAL, key: value}, "recipe"), Recipe)
+    except ConfigError as error:
+        assert str(error).startswith("recipe: ")

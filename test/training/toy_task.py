@@ -1,0 +1,87 @@
+"""A tiny training task and data set for the trainer's tests; run as a script, it is ``geoseg train`` with the task known."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from contextlib import nullcontext
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from torch import nn
+
+from geoseg_ros.bundle import Bundle
+from geoseg_ros.labels import CAMVID_11
+from geoseg_ros.training.tasks import register_task
+
+RECIPE = """
+task: toy
+steps: 12
+crop: [24, 16]
+seed: 7
+ema: 0.9
+accelerator: cpu
+channels_last: true
+optimizer: {lr: 1e-2}
+schedule: {warmup: 3}
+log_every: 4
+picture_every: 6
+checkpoint_every: 5
+data:
+  stills: {kind: labelled_folder, path: stills, batch: 2, labels: camvid_11, void: [11]}
+"""
+
+
+@register_task("toy")
+class ToyTask:
+    """Pixel classification with dropout and batch norm. ``loss.stop`` = [step, signal name] signals its own process."""
+
+    def __init__(self, recipe) -> None:
+        self.autocast = nullcontext
+        self.size = recipe.crop
+        self.stop = recipe.loss.get("stop")
+        self.poison = recipe.loss.get("poison")
+        self.network = nn.Sequential(
+            nn.Conv2d(3, 8, 3, padding=1), nn.BatchNorm2d(8), nn.ReLU(), nn.Dropout(0.3), nn.Conv2d(8, 11, 1)
+        )
+
+    def step(self, batch, step):
+        if self.stop and step == self.stop[0]:
+            os.kill(os.getpid(), getattr(signal, self.stop[1]))
+        part = batch["stills"]
+        with self.autocast():
+            logits = self.network(part["image"])
+        loss = nn.functional.cross_entropy(logits.float(), part["semantic"], ignore_index=255)
+        if step == self.poison:
+            loss = loss * torch.nan
+        return loss, {"semantic": loss}
+
+    def pictures(self, batch):
+        assert not self.network.training
+        ids = self.network(batch["stills"]["image"]).argmax(1)[0].numpy()
+        return {"semantic": CAMVID_11.palette_array[ids]}
+
+    def bundle(self, provenance):
+        weights = {name: value for name, value in self.network.state_dict().items()}
+        return Bundle("toy", {}, CAMVID_11, self.size, provenance=provenance, weights=weights)
+
+
+def write_stills(folder: Path, count: int = 3) -> None:
+    """``count`` labelled 32×24 images under ``folder``/stills."""
+    rng = np.random.default_rng(0)
+    for name in ("images", "labels"):
+        (folder / "stills" / name).mkdir(parents=True)
+    for i in range(count):
+        cv2.imwrite(str(folder / "stills/images" / f"{i}.png"), rng.integers(0, 256, (24, 32, 3), np.uint8))
+        cv2.imwrite(str(folder / "stills/labels" / f"{i}.png"), rng.integers(0, 12, (24, 32), np.uint8))
+
+
+if __name__ == "__main__":
+    from geoseg_ros import cli
+
+    torch.set_num_threads(1)
+    cli.COMMANDS = ("train",)
+    sys.exit(cli.main())
