@@ -18,7 +18,13 @@ from geoseg_ros.training.losses.flow import (
     robust_flow_loss,
     unsupervised_flow_loss,
 )
-from geoseg_ros.training.losses.pose import direction_loss, pose_loss, rotation_angle, rotation_loss, translation_loss
+from geoseg_ros.training.losses.pose import (
+    direction_loss,
+    pose_loss,
+    rotation_angle,
+    rotation_loss,
+    translation_loss,
+)
 
 DEPTH_LOSSES = (scale_invariant_loss, log_depth_loss, gradient_matching_loss)
 
@@ -27,7 +33,9 @@ def random(*shape: int, seed: int = 0) -> torch.Tensor:
     return torch.rand(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
 
 
-def pose(axis: str = "y", angle: float = 0.0, translation: tuple[float, float, float] = (0, 0, 0)) -> torch.Tensor:
+def pose(
+    axis: str = "y", angle: float = 0.0, translation: tuple[float, float, float] = (0, 0, 0)
+) -> torch.Tensor:
     """1×4×4 float64 rotation about one axis, then translation."""
     cos, sin = math.cos(angle), math.sin(angle)
     first, second = {"x": (1, 2), "y": (2, 0), "z": (0, 1)}[axis]
@@ -45,7 +53,7 @@ def test_depth_losses_by_hand():
     assert scale_invariant_loss(predicted, target, inverse=False).item() == pytest.approx(1 / 3 - 0.5 / 9)
     assert scale_invariant_loss(1 / predicted, target).item() == pytest.approx(1 / 3 - 0.5 / 9)
     assert log_depth_loss(1 / predicted, target).item() == pytest.approx(1 / 3)
-    # Along x the known pairs are (1, 0) and (0, 0); there is no vertical pair and, two pixels apart, one pair (1, 0).
+    # Along x the known pairs are (1, 0) and (0, 0); two pixels apart there is one, (1, 0); none is vertical.
     assert gradient_matching_loss(1 / predicted, target, scales=1).item() == pytest.approx(1 / 2)
     assert gradient_matching_loss(1 / predicted, target, scales=2).item() == pytest.approx((1 / 2 + 1) / 2)
 
@@ -101,7 +109,9 @@ def test_multilevel_flow_scales_vectors_with_size():
     assert levels[1][0, :, 0, 0].tolist() == [4.0, -2.0]
     assert multilevel_flow_loss(levels, target, [1.0, 0.5, 0.25]).item() == pytest.approx(0.0, abs=1e-6)
     off = levels[1] + 1.0  # one half-size pixel: two full-size pixels in each component
-    assert multilevel_flow_loss([levels[0], off], target, [1.0, 0.5]).item() == pytest.approx(0.5 * 4.0, rel=1e-5)
+    assert multilevel_flow_loss([levels[0], off], target, [1.0, 0.5]).item() == pytest.approx(
+        0.5 * 4.0, rel=1e-5
+    )
     with pytest.raises(ValueError, match="zip"):
         multilevel_flow_loss(levels, target, [1.0])
 
@@ -144,11 +154,16 @@ def test_unsupervised_flow_loss_prefers_the_true_shift():
 def test_unsupervised_flow_gradient():
     current, previous = random(1, 1, 5, 6, seed=1) / 20, random(1, 1, 5, 6, seed=2) / 20
     flow = (random(1, 2, 5, 6, seed=3) * 0.4 + 0.2).requires_grad_()
-    assert gradcheck(lambda f: unsupervised_flow_loss(current, previous, f, ssim_weight=0.5), (flow,), atol=1e-4)
+    assert gradcheck(
+        lambda f: unsupervised_flow_loss(current, previous, f, ssim_weight=0.5), (flow,), atol=1e-4
+    )
 
 
 def test_distillation_sends_no_gradient_to_the_teacher():
-    student, teacher = random(1, 2, 3, 3, seed=1).requires_grad_(), random(1, 2, 3, 3, seed=2).requires_grad_()
+    student, teacher = (
+        random(1, 2, 3, 3, seed=1).requires_grad_(),
+        random(1, 2, 3, 3, seed=2).requires_grad_(),
+    )
     assert augmentation_distillation_loss(student, student).item() == 0
     augmentation_distillation_loss(student, teacher).backward()
     assert teacher.grad is None
@@ -169,14 +184,18 @@ def test_pose_losses_by_hand():
     assert rotation_loss(predicted, target).item() == pytest.approx(0.1)
     assert translation_loss(predicted, target).item() == pytest.approx(2.0)
     assert direction_loss(predicted, target).item() == pytest.approx(1.0)
-    assert pose_loss(predicted, target, scene_depth=10.0, direction_weight=0.5).item() == pytest.approx(2 + 1 + 0.5)
+    assert pose_loss(predicted, target, scene_depth=10.0, direction_weight=0.5).item() == pytest.approx(
+        2 + 1 + 0.5
+    )
     assert direction_loss(pose("x", 0.2, (0, 0, 3.0)), target).item() == pytest.approx(0.0, abs=1e-9)
 
 
 def test_pose_losses_skip_unknown_and_standing_poses():
     moving, unknown = pose(translation=(0, 0, 1.0)), torch.full((1, 4, 4), torch.nan, dtype=torch.float64)
     standing = pose()
-    predicted = torch.cat([pose("y", 0.2, (0, 0, 2.0)), pose("x", 1.0, (5.0, 0, 0)), pose("z", 0.0, (1.0, 0, 0))])
+    predicted = torch.cat(
+        [pose("y", 0.2, (0, 0, 2.0)), pose("x", 1.0, (5.0, 0, 0)), pose("z", 0.0, (1.0, 0, 0))]
+    )
     predicted.requires_grad_()
     target = torch.cat([moving, unknown, standing])
     assert rotation_loss(predicted, target).item() == pytest.approx(0.1)

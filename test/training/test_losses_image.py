@@ -33,7 +33,9 @@ def test_masked_mean_drops_nan_and_an_empty_mask_gives_zero_gradient():
 
 
 def test_known_or_replaces_nan_inf_and_invalid():
-    clean, known = known_or(torch.tensor([1.0, float("nan"), float("inf"), 4.0]), 7.0, torch.tensor([1, 1, 1, 0]))
+    clean, known = known_or(
+        torch.tensor([1.0, float("nan"), float("inf"), 4.0]), 7.0, torch.tensor([1, 1, 1, 0])
+    )
     assert clean.tolist() == [1.0, 7.0, 7.0, 7.0]
     assert known.tolist() == [True, False, False, False]
 
@@ -55,10 +57,15 @@ def test_ssim_agrees_with_the_definition_on_one_window():
 
 
 def test_photometric_error_weighs_ssim_and_l1():
-    a, b = torch.full((1, 3, 4, 4), 0.5, dtype=torch.float64), torch.full((1, 3, 4, 4), 0.7, dtype=torch.float64)
+    a, b = (
+        torch.full((1, 3, 4, 4), 0.5, dtype=torch.float64),
+        torch.full((1, 3, 4, 4), 0.7, dtype=torch.float64),
+    )
     luminance = (2 * 0.35 + 1e-4) / (0.25 + 0.49 + 1e-4)
     expected = 0.85 * (1 - luminance) / 2 + 0.15 * 0.2
-    torch.testing.assert_close(photometric_error(a, b), torch.full((1, 1, 4, 4), expected, dtype=torch.float64))
+    torch.testing.assert_close(
+        photometric_error(a, b), torch.full((1, 1, 4, 4), expected, dtype=torch.float64)
+    )
 
 
 def test_photometric_error_is_zero_on_equal_images_and_float32_under_autocast():
@@ -133,8 +140,13 @@ def test_first_order_smoothness_by_hand():
     edge[..., 1] = 0.5
     assert first_order_smoothness(disparity, flat).item() == pytest.approx(1.0, rel=1e-6)
     assert first_order_smoothness(disparity, edge).item() == pytest.approx(torch.e**-0.5, rel=1e-6)
-    torch.testing.assert_close(first_order_smoothness(7 * disparity, flat), first_order_smoothness(disparity, flat))
-    assert first_order_smoothness(torch.full((1, 1, 3, 3), 2.0), flat[..., :1, :1].expand(1, 3, 3, 3)).item() == 0
+    torch.testing.assert_close(
+        first_order_smoothness(7 * disparity, flat), first_order_smoothness(disparity, flat)
+    )
+    assert (
+        first_order_smoothness(torch.full((1, 1, 3, 3), 2.0), flat[..., :1, :1].expand(1, 3, 3, 3)).item()
+        == 0
+    )
 
 
 def test_second_order_smoothness_by_hand():

@@ -34,14 +34,18 @@ def test_cross_entropy_by_hand_with_ignore_and_weights():
     target = torch.tensor([[[0, 1, 255]]])
     assert cross_entropy(logits, target).item() == pytest.approx((math.log(2) - math.log(0.8)) / 2)
     weights = torch.tensor([1.0, 3.0, 1.0])
-    assert cross_entropy(logits, target, weights).item() == pytest.approx((math.log(2) - 3 * math.log(0.8)) / 4)
+    assert cross_entropy(logits, target, weights).item() == pytest.approx(
+        (math.log(2) - 3 * math.log(0.8)) / 4
+    )
 
 
 def test_cross_entropy_matches_torch_and_is_zero_without_labels():
     logits = random(2, 5, 3, 4)
     target = torch.randint(0, 5, (2, 3, 4), generator=torch.Generator().manual_seed(1))
     weights = torch.rand(5, dtype=torch.float64) + 0.1
-    torch.testing.assert_close(cross_entropy(logits, target, weights), F.cross_entropy(logits, target, weights))
+    torch.testing.assert_close(
+        cross_entropy(logits, target, weights), F.cross_entropy(logits, target, weights)
+    )
     unknown = torch.full_like(target, 255)
     assert cross_entropy(logits.requires_grad_(), unknown).item() == 0
     assert ohem_cross_entropy(logits, unknown).item() == 0
@@ -72,7 +76,9 @@ def test_union_cross_entropy_sums_probabilities_over_the_union():
 def test_union_cross_entropy_special_maps():
     logits = random(1, 4, 3, 3)
     target = torch.randint(0, 4, (1, 3, 3), generator=torch.Generator().manual_seed(2))
-    torch.testing.assert_close(union_cross_entropy(logits, target, torch.eye(4) > 0), cross_entropy(logits, target))
+    torch.testing.assert_close(
+        union_cross_entropy(logits, target, torch.eye(4) > 0), cross_entropy(logits, target)
+    )
     assert union_cross_entropy(logits, target, torch.ones(4, 4)).abs().item() < 1e-12
     nothing = logits.clone().requires_grad_()
     loss = union_cross_entropy(nothing, target, torch.zeros(4, 4))
@@ -109,7 +115,9 @@ def test_guidance_by_hand():
     weight = math.exp(-2 / 3)
     assert per_class_guidance(probabilities, depth).item() == pytest.approx(2 * 0.6 * weight)
     assert holistic_guidance(probabilities, depth).item() == pytest.approx(0.6 * weight)
-    torch.testing.assert_close(holistic_guidance(probabilities, 5 * depth), holistic_guidance(probabilities, depth))
+    torch.testing.assert_close(
+        holistic_guidance(probabilities, 5 * depth), holistic_guidance(probabilities, depth)
+    )
 
 
 def test_holistic_guidance_uses_the_vertical_depth_edge_for_the_vertical_term():

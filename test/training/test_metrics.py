@@ -8,14 +8,29 @@ import numpy as np
 import pytest
 
 from geoseg_ros.training.metrics.depth import DepthScores, depth_scores, eigen_crop, mean_depth_scores
-from geoseg_ros.training.metrics.egomotion import aligning_scale, chain, ego_motion_scores, rotation_angle, steps_of
+from geoseg_ros.training.metrics.egomotion import (
+    EgoMotionMetric,
+    EgoMotionScores,
+    aligning_scale,
+    chain,
+    rotation_angle,
+    steps_of,
+)
+from geoseg_ros.training.metrics.errors import MetricError
 from geoseg_ros.training.metrics.flow import FlowMetric
 from geoseg_ros.training.metrics.motion import MotionMetric
 from geoseg_ros.training.metrics.semantics import ConfusionMatrix
 
 
+def ego_motion_scores(prediction: list[np.ndarray], target: list[np.ndarray]) -> EgoMotionScores:
+    metric = EgoMotionMetric()
+    metric.update(prediction, target)
+    return metric.scores()
+
+
 def step(forward: float = 1.0, yaw: float = 0.0, side: float = 0.0) -> np.ndarray:
-    """previous_from_current of a camera (x right, z forward) that moves, then turns right by ``yaw`` radians."""
+    """previous_from_current of a camera (x right, z forward) that moves, then turns right by ``yaw``
+    radians."""
     pose = np.eye(4)
     pose[0, 0] = pose[2, 2] = math.cos(yaw)
     pose[0, 2], pose[2, 0] = math.sin(yaw), -math.sin(yaw)
@@ -56,9 +71,9 @@ def test_eigen_crop_and_empty_images():
     assert (rows.min(), rows.max() + 1, columns.min(), columns.max() + 1) == (153, 371, 44, 1197)
     target = np.where(crop, np.nan, 5.0)
     assert depth_scores(target, target, False, crop=crop) is None
-    with pytest.raises(ValueError, match="no image"):
+    with pytest.raises(MetricError, match="no image"):
         mean_depth_scores([])
-    with pytest.raises(ValueError, match=r"\(1, 2\), target \(2, 1\)"):
+    with pytest.raises(MetricError, match=r"\(1, 2\), target \(2, 1\)"):
         depth_scores(np.ones((1, 2)), np.ones((2, 1)), False)
 
 
@@ -89,13 +104,13 @@ def test_confusion_matrix_by_hand():
 
 def test_confusion_matrix_refuses_what_it_cannot_count():
     matrix = ConfusionMatrix(3)
-    with pytest.raises(ValueError, match="prediction holds class 5, expected 0..2"):
+    with pytest.raises(MetricError, match="prediction holds class 5, expected 0..2"):
         matrix.update(np.array([5]), np.array([0]))
-    with pytest.raises(ValueError, match="target holds class 3"):
+    with pytest.raises(MetricError, match="target holds class 3"):
         matrix.update(np.array([0]), np.array([3]))
-    with pytest.raises(ValueError, match="same size"):
+    with pytest.raises(MetricError, match="same size"):
         matrix.update(np.zeros((2, 2)), np.zeros((2, 3)))
-    with pytest.raises(ValueError, match="cannot merge 2"):
+    with pytest.raises(MetricError, match="cannot merge 2"):
         matrix.merge(ConfusionMatrix(2))
     matrix.update(np.array([255]), np.array([255]))
     assert math.isnan(matrix.mean_iou)
@@ -106,7 +121,9 @@ def test_flow_metric_needs_both_outlier_conditions_and_pools_pixels():
     target = np.array([[[100.0, 0.0], [10.0, 0.0], [0.0, 0.0], [np.nan, 0.0]]])
     predicted = np.array([[[104.0, 0.0], [14.0, 0.0], [0.0, 2.0], [9.0, 9.0]]])
     metric.update(predicted, target)  # 4 px is 4 % of 100 but 40 % of 10; 2 px is less than 3
-    metric.update(np.full((1, 1, 2), np.nan), np.full((1, 1, 2), 3.0))  # unknown prediction: zero flow, √18 px off
+    metric.update(
+        np.full((1, 1, 2), np.nan), np.full((1, 1, 2), 3.0)
+    )  # unknown prediction: zero flow, √18 px off
     scores = metric.scores()
     assert scores.epe == pytest.approx((4 + 4 + 2 + math.sqrt(18)) / 4)
     assert scores.fl_all == pytest.approx(2 / 4)
@@ -115,7 +132,7 @@ def test_flow_metric_needs_both_outlier_conditions_and_pools_pixels():
     assert (scores.pixels, scores.images) == (4, 2)
     metric.update(predicted, target, np.zeros((1, 4), dtype=bool))
     assert metric.scores() == scores
-    with pytest.raises(ValueError, match="no image"):
+    with pytest.raises(MetricError, match="no image"):
         FlowMetric().scores()
 
 
@@ -188,7 +205,18 @@ def test_ego_motion_skips_standing_and_refuses_nonsense():
     drive = [step(0.0)] * 4 + [step(1.0)] * 4
     scores = ego_motion_scores(drive, drive)
     assert (scores.snippets, scores.skipped) == (4, 1)
-    with pytest.raises(ValueError, match="no snippet of 5 frames moves"):
+    with pytest.raises(MetricError, match="no snippet of 5 frames moves 0.5 m; 1 stood still"):
         ego_motion_scores([step(0.0)] * 4, [step(0.0)] * 4)
-    with pytest.raises(ValueError, match="got 3 predicted and 3 true steps"):
+    with pytest.raises(MetricError, match="no snippet"):
         ego_motion_scores([step()] * 3, [step()] * 3)
+    with pytest.raises(MetricError, match="got 3 predicted and 4 true steps"):
+        ego_motion_scores([step()] * 3, [step()] * 4)
+
+
+def test_drives_are_pooled_by_snippet():
+    metric = EgoMotionMetric()
+    metric.update([step(1.0, side=0.1)] * 5, [step(1.0)] * 5)
+    metric.update([step(1.0)] * 4, [step(1.0)] * 4)
+    s = 1 / 1.01
+    assert metric.scores().translation == pytest.approx(100 * math.hypot(0.1 * s, s - 1) * 2 / 3)
+    assert metric.scores().snippets == 3

@@ -1,9 +1,10 @@
 """Supervised depth losses on log depth.
 
-``prediction`` is B×1×H×W inverse depth (1/m, ``inverse=True``, what the networks give) or depth (m). ``target`` is
-B×1×H×W depth in metres, z not ray length: +inf is sky, NaN or <= 0 is unknown. ``far`` says what sky means: None leaves
-it out of the loss; a distance in metres makes it that far, and nothing finite counts as farther.
-Sources: Eigen et al. 2014 (scale-invariant loss); Li and Snavely 2018, MegaDepth (gradient matching).
+``prediction`` is B×1×H×W inverse depth (1/m, ``inverse=True``, what the networks give) or depth (m).
+``target`` is B×1×H×W depth in metres, z not ray length: +inf is sky, NaN or <= 0 is unknown. ``far`` says
+what sky means: None leaves it out of the loss; a distance in metres makes it that far, and nothing finite
+counts as farther. Sources: Eigen et al. 2014 (scale-invariant loss); Li and Snavely 2018, MegaDepth (gradient
+matching).
 """
 
 from __future__ import annotations
@@ -18,7 +19,11 @@ SMALLEST_PREDICTION = 1e-6
 
 
 def log_depth_difference(
-    prediction: Tensor, target: Tensor, valid: Tensor | None = None, far: float | None = None, inverse: bool = True
+    prediction: Tensor,
+    target: Tensor,
+    valid: Tensor | None = None,
+    far: float | None = None,
+    inverse: bool = True,
 ) -> tuple[Tensor, Tensor]:
     """(log predicted depth − log target depth, zero where unknown; known mask): both B×1×H×W."""
     target = full_precision(target)
@@ -44,10 +49,10 @@ def scale_invariant_loss(
     inverse: bool = True,
     variance_focus: float = 0.5,
 ) -> Tensor:
-    """mean over images of mean(δ²) − λ·mean(δ)², δ = log difference, λ = ``variance_focus``.
+    """Mean over images of mean(δ²) − λ·mean(δ)², δ = log difference, λ = ``variance_focus``.
 
-    λ = 0 is the squared log error, λ = 1 is blind to the image's scale, 0.5 is Eigen's choice. An image without a known
-    pixel counts as zero.
+    λ = 0 is the squared log error, λ = 1 is blind to the image's scale, 0.5 is Eigen's choice. An image
+    without a known pixel counts as zero.
     """
     difference, known = log_depth_difference(prediction, target, valid, far, inverse)
     count = known.sum((1, 2, 3)).clamp(min=1)
@@ -76,7 +81,7 @@ def gradient_matching_loss(
     inverse: bool = True,
     scales: int = 4,
 ) -> Tensor:
-    """mean over scales 1, 1/2, 1/4 … of mean |∂x δ| + mean |∂y δ|: depth edges at the right place, scale-blind.
+    """Mean over scales 1, 1/2, 1/4 … of mean |∂x δ| + mean |∂y δ|: edges at the right place, scale-blind.
 
     Scale k takes every 2^k-th pixel; pairs with an unknown pixel do not count.
     """

@@ -1,8 +1,9 @@
 """Optical flow: supervised on several levels, and unsupervised.
 
-Flow is B×2×H×W (x, y) in pixels of its own resolution; ``flow_to_previous`` lives on the current grid. Sources: Sun et al.
-2018, PWC-Net (robust loss); Meister et al. 2018, UnFlow (census, forward-backward check); Wang et al. 2018 (range map);
-Liu et al. 2020, ARFlow (second-order smoothness, augmentation as regularisation).
+Flow is B×2×H×W (x, y) in pixels of its own resolution; ``flow_to_previous`` lives on the current grid.
+Sources: Sun et al. 2018, PWC-Net (robust loss); Meister et al. 2018, UnFlow (census, forward-backward check);
+Wang et al. 2018 (range map); Liu et al. 2020, ARFlow (second-order smoothness, augmentation as
+regularisation).
 """
 
 from __future__ import annotations
@@ -33,8 +34,8 @@ def robust_flow_loss(
 ) -> Tensor:
     """Mean over known pixels of (|Δx| + |Δy| + ε)^q − ε^q, zero on the perfect flow.
 
-    target: B×2×H×W, NaN or inf unknown; valid: bool B×1×H×W or None. q = ``exponent``: 1 is L1 (ε then plays no part),
-    0.4 is the robust fine-tuning loss of PWC-Net. ε = ``offset`` in pixels.
+    target: B×2×H×W, NaN or inf unknown; valid: bool B×1×H×W or None. q = ``exponent``: 1 is L1 (ε then plays
+    no part), 0.4 is the robust fine-tuning loss of PWC-Net. ε = ``offset`` in pixels.
     """
     target, known = known_or(target, 0.0, valid)
     known = known.all(1, keepdim=True)
@@ -63,8 +64,10 @@ def multilevel_flow_loss(
 
 
 @torch.no_grad()
-def forward_backward_visibility(flow: Tensor, reverse: Tensor, relative: float = 0.01, absolute: float = 0.5) -> Tensor:
-    """True (B×1×H×W) where ``flow`` and the ``reverse`` flow at its end cancel: the pixel is seen in both images.
+def forward_backward_visibility(
+    flow: Tensor, reverse: Tensor, relative: float = 0.01, absolute: float = 0.5
+) -> Tensor:
+    """True (B×1×H×W) where ``flow`` and the ``reverse`` flow at its end cancel: seen in both images.
 
     |f + r|² < relative · (|f|² + |r|²) + absolute (px²). Pixels that leave the image are not visible.
     """
@@ -77,7 +80,7 @@ def forward_backward_visibility(flow: Tensor, reverse: Tensor, relative: float =
 
 @torch.no_grad()
 def range_map_visibility(reverse: Tensor, threshold: float = 0.5) -> Tensor:
-    """True (B×1×H×W) where the ``reverse`` flow of the other image lands here with a summed bilinear weight > threshold.
+    """True (B×1×H×W) where the other image's ``reverse`` flow lands with bilinear weight > threshold.
 
     Needs only the flow from the other image to this one; a pixel that nothing maps to is hidden there.
     """
@@ -107,10 +110,10 @@ def unsupervised_flow_loss(
     ssim_weight: float = 0.0,
     smoothness_weight: float = 75.0,
 ) -> Tensor:
-    """census · w_c + (1 − SSIM)/2 · w_s over visible pixels + w_smooth · second-order smoothness of flow/min(H, W).
+    """Census and SSIM error over visible pixels + second-order smoothness of flow/min(H, W), weighted.
 
-    current, previous: B×3×H×W in [0, 1], not jittered. visible: bool B×1×H×W of one of the visibility checks; pixels that
-    leave the image never count. 75 is ARFlow's smoothness weight.
+    current, previous: B×3×H×W in [0, 1], not jittered. visible: bool B×1×H×W of one of the visibility checks;
+    pixels that leave the image never count. 75 is ARFlow's smoothness weight.
     """
     current = full_precision(current)
     warped, inside = warp(full_precision(previous), full_precision(flow_to_previous))
@@ -126,10 +129,15 @@ def unsupervised_flow_loss(
 
 
 def augmentation_distillation_loss(
-    student: Tensor, teacher: Tensor, visible: Tensor | None = None, exponent: float = 0.4, offset: float = 0.01
+    student: Tensor,
+    teacher: Tensor,
+    visible: Tensor | None = None,
+    exponent: float = 0.4,
+    offset: float = 0.01,
 ) -> Tensor:
     """Robust distance of the flow of an augmented pair to the equally transformed flow of the clean pair.
 
-    No gradient flows into ``teacher``. visible: bool B×1×H×W of the clean pass, transformed alike. ARFlow: weight 0.02.
+    No gradient flows into ``teacher``. visible: bool B×1×H×W of the clean pass, transformed alike. ARFlow:
+    weight 0.02.
     """
     return robust_flow_loss(student, teacher.detach(), visible, exponent, offset)

@@ -1,7 +1,8 @@
 """Geometry-guided segmentation: class maps may change where the depth of a frozen network changes.
 
-Source: Papadopoulos, Mademlis, Pitas. The second exponent of the holistic loss is |∂y D| (the published slide's |∂x D| is
-a slip, as the per-class loss shows). Used in training only; the segmenter and its run time stay as they are.
+Source: Papadopoulos, Mademlis, Pitas. The second exponent of the holistic loss is |∂y D| (the published
+slide's |∂x D| is a slip, as the per-class loss shows). Used in training only; the segmenter and its run time
+stay as they are.
 """
 
 from __future__ import annotations
@@ -14,13 +15,15 @@ from geoseg_ros.training.losses.smoothness import differences
 
 
 def _depth_weights(depth: Tensor) -> tuple[Tensor, Tensor]:
-    """e^{−|∂x D|}, e^{−|∂y D|} of the mean-normalised depth, cut from the graph; 0 beside an unknown or infinite pixel."""
+    """e^{−|∂x D|}, e^{−|∂y D|} of mean-normalised depth, without gradient; 0 beside a non-finite pixel."""
     depth = full_precision(depth.detach())
     known = torch.isfinite(depth)
     count = known.sum((2, 3), keepdim=True).clamp(min=1)
     mean = torch.where(known, depth, 0.0).sum((2, 3), keepdim=True) / count
     weights = (-difference.abs() for difference in differences(depth / mean.clamp(min=1e-7)))
-    along_x, along_y = (torch.nan_to_num(weight, nan=-torch.inf, neginf=-torch.inf).exp() for weight in weights)
+    along_x, along_y = (
+        torch.nan_to_num(weight, nan=-torch.inf, neginf=-torch.inf).exp() for weight in weights
+    )
     return along_x, along_y
 
 

@@ -1,7 +1,7 @@
 """Means over the pixels that count, in full precision.
 
-Every loss of this folder computes in float32 (or float64 when given it), also under bf16 autocast, and returns a
-scalar tensor. A mask with no pixel gives a zero that still carries a gradient of zero, never NaN.
+Every loss of this folder computes in float32 (or float64 when given it), also under bf16 autocast, and
+returns a scalar tensor. A mask with no pixel gives a zero that still carries a gradient of zero, never NaN.
 """
 
 from __future__ import annotations
@@ -16,10 +16,11 @@ def full_precision(values: Tensor) -> Tensor:
 
 
 def masked_mean(values: Tensor, mask: Tensor | None = None, weight: Tensor | None = None) -> Tensor:
-    """Mean of ``values`` (any shape) over ``mask`` (bool, broadcastable), weighted by ``weight`` (broadcastable, >= 0).
+    """Mean of ``values`` over ``mask`` (bool), weighted by ``weight`` (>= 0), both broadcastable.
 
-    Values outside the mask are dropped, so they may be anything finite or not; to keep gradients clean too, the caller
-    replaces non-finite *inputs* before any arithmetic (``known_or``), because 0 · inf is NaN in the backward pass.
+    Values outside the mask are dropped, so they may be anything finite or not; to keep gradients clean too,
+    the caller replaces non-finite *inputs* before any arithmetic (``known_or``), because 0 · inf is NaN in
+    the backward pass.
     """
     if mask is None and weight is None:
         return values.mean()

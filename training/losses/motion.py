@@ -11,7 +11,7 @@ from geoseg_ros.training.losses.masked import full_precision, known_or, masked_m
 def motion_loss(
     logits: Tensor, target: Tensor, positive_weight: float = 1.0, valid: Tensor | None = None
 ) -> Tensor:
-    """Mean binary cross-entropy over known pixels, moving ones multiplied by ``positive_weight`` (not in the divisor).
+    """Mean binary cross-entropy over known pixels, those of moving ones times ``positive_weight``.
 
     logits: B×1×H×W. target: B×1×H×W in [0, 1], NaN unknown. valid: bool B×1×H×W or None.
     """

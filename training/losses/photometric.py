@@ -52,22 +52,27 @@ def minimum_reprojection(
 ) -> tuple[Tensor, Tensor]:
     """Per pixel the smallest photometric error over the sources, and the automask.
 
-    target: B×C×H×W. warped: the sources brought onto the target's grid. unwarped: the same sources as they are; a pixel
-    where one of them fits as well as the best warped one tells nothing about depth (standing camera, object moving
-    along, flat colour) and is masked out. A tie masks out, which is what Monodepth2's 1e-5 of noise aims at. valid: one
-    bool B×1×H×W per warped source, False where it was sampled outside the image.
+    target: B×C×H×W. warped: the sources brought onto the target's grid. unwarped: the same sources as they
+    are; a pixel where one of them fits as well as the best warped one tells nothing about depth (standing
+    camera, object moving along, flat colour) and is masked out. A tie masks out, which is what Monodepth2's
+    1e-5 of noise aims at. valid: one bool B×1×H×W per warped source, False where it was sampled outside the
+    image.
 
-    Returns (error B×1×H×W, zero outside the mask; mask B×1×H×W bool). Monodepth2 averages over all pixels, masked ones
-    included (``error.mean()``), so that a nearly static pair weighs little.
+    Returns (error B×1×H×W, zero outside the mask; mask B×1×H×W bool). Monodepth2 averages over all pixels,
+    masked ones included (``error.mean()``), so that a nearly static pair weighs little.
     """
     errors = [photometric_error(image, target) for image in warped]
     seen = [torch.ones_like(error, dtype=torch.bool) for error in errors] if valid is None else list(valid)
-    candidates = torch.cat([torch.where(ok, error, torch.inf) for error, ok in zip(errors, seen, strict=True)], dim=1)
+    candidates = torch.cat(
+        [torch.where(ok, error, torch.inf) for error, ok in zip(errors, seen, strict=True)], dim=1
+    )
     error = candidates.amin(1, keepdim=True)
     mask = torch.isfinite(error)
     if unwarped:
         with torch.no_grad():
-            static = torch.cat([photometric_error(image, target) for image in unwarped], 1).amin(1, keepdim=True)
+            static = torch.cat([photometric_error(image, target) for image in unwarped], 1).amin(
+                1, keepdim=True
+            )
         mask = mask & (error < static)
     return torch.where(mask, error, 0.0), mask
 

@@ -19,7 +19,7 @@ def _safe_norm(vectors: Tensor) -> Tensor:
 
 
 def rotation_angle(prediction: Tensor, target: Tensor) -> Tensor:
-    """Angle (rad, B, 0..π) of the rotation between two poses (B×4×4 or B×3×3), by atan2 and so exact near zero."""
+    """Angle (rad, B, 0..π) of the rotation between poses (B×4×4 or B×3×3), by atan2: exact near zero."""
     first, second = full_precision(prediction)[:, :3, :3], full_precision(target)[:, :3, :3]
     # Elementwise on purpose: a matrix product would run in bf16 under autocast.
     relative = (first[:, :, :, None] * second[:, :, None, :]).sum(1)
@@ -55,7 +55,7 @@ def translation_loss(prediction: Tensor, target: Tensor) -> Tensor:
 
 
 def direction_loss(prediction: Tensor, target: Tensor, min_distance: float = 0.05) -> Tensor:
-    """Mean of 1 − cos of the angle between the translations, over known poses that move ``min_distance`` metres."""
+    """Mean of 1 − cos between the translations, over known poses that move ``min_distance`` metres."""
     prediction, target, known = _known_poses(prediction, target)
     moved, expected = prediction[:, :3, 3], target[:, :3, 3]
     length = _safe_norm(expected)
@@ -68,9 +68,9 @@ def pose_loss(
 ) -> Tensor:
     """Translation (m) + ``scene_depth`` · rotation (rad) + ``direction_weight`` · (1 − cos), in metres.
 
-    The balance is geometric: a rotation error of δ rad shifts the image of a point Z metres away about as much as a
-    translation error of Z·δ metres. ``scene_depth`` is that Z; 10 m is usual in a street, about 2 m indoors. The
-    direction term keeps slow motion from drowning in fast motion; it does not see scale.
+    The balance is geometric: a rotation error of δ rad shifts the image of a point Z metres away about as
+    much as a translation error of Z·δ metres. ``scene_depth`` is that Z; 10 m is usual in a street, about 2 m
+    indoors. The direction term keeps slow motion from drowning in fast motion; it does not see scale.
     """
     metric = translation_loss(prediction, target) + scene_depth * rotation_loss(prediction, target)
     return metric + direction_weight * direction_loss(prediction, target)

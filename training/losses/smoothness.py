@@ -1,6 +1,7 @@
 """Maps are smooth except where the image has an edge.
 
-Sources: Godard et al. 2017/2019 (first order, on mean-normalised disparity); Liu et al. 2020, ARFlow (second order).
+Sources: Godard et al. 2017/2019 (first order, on mean-normalised disparity); Liu et al. 2020, ARFlow (second
+order).
 """
 
 from __future__ import annotations
@@ -43,8 +44,9 @@ def first_order_smoothness(disparity: Tensor, image: Tensor, sharpness: float = 
 def second_order_smoothness(flow: Tensor, image: Tensor, sharpness: float = 10.0) -> Tensor:
     """(mean |∂²x f| e^{−s|∂x I|} + mean |∂²y f| e^{−s|∂y I|}) / 2; a scalar, zero on affine flow.
 
-    flow: B×2×H×W; ARFlow divides it by min(H, W) beforehand, see ``flow.unsupervised_flow_loss``. image: B×C×H×W in
-    [0, 1]. The weight of a second difference is that of the image edge between its middle and right (lower) pixel.
+    flow: B×2×H×W; ARFlow divides it by min(H, W) beforehand, see ``flow.unsupervised_flow_loss``. image:
+    B×C×H×W in [0, 1]. The weight of a second difference is that of the image edge between its middle and
+    right (lower) pixel.
     """
     flow = full_precision(flow)
     first_x, first_y = differences(flow)

@@ -6,6 +6,8 @@ from dataclasses import dataclass, fields
 
 import numpy as np
 
+from geoseg_ros.training.metrics.errors import MetricError
+
 EIGEN_ROWS = (0.40810811, 0.99189189)
 EIGEN_COLUMNS = (0.03594771, 0.96405229)
 
@@ -14,8 +16,8 @@ EIGEN_COLUMNS = (0.03594771, 0.96405229)
 class DepthScores:
     """Scores of one image, or their mean over images.
 
-    abs_rel = mean |d − g|/g; sq_rel = mean (d − g)²/g (metres); rmse (metres); rmse_log; delta_k = share of pixels with
-    max(d/g, g/d) < 1.25^k; scale = the factor that median scaling applied (1 when metric).
+    abs_rel = mean |d − g|/g; sq_rel = mean (d − g)²/g (metres); rmse (metres); rmse_log; delta_k = share of
+    pixels with max(d/g, g/d) < 1.25^k; scale = the factor that median scaling applied (1 when metric).
     """
 
     abs_rel: float
@@ -47,13 +49,15 @@ def depth_scores(
 ) -> DepthScores | None:
     """Scores of one image, or None when it has no pixel to judge.
 
-    prediction, target: H×W metres. Judged are the pixels with min_depth < target < max_depth (so neither sky = +inf nor
-    unknown = NaN or 0) inside ``crop`` (bool H×W). With ``median_scaling`` the prediction is multiplied by median(target) /
-    median(prediction) over the judged pixels. It is then clamped to [min_depth, max_depth]; a prediction that is NaN or
-    infinite counts as ``max_depth``: leaving a pixel out does not help.
+    prediction, target: H×W metres. Judged are the pixels with min_depth < target < max_depth (neither sky,
+    +inf, nor unknown, NaN or 0) inside ``crop`` (bool H×W). With ``median_scaling`` the prediction is
+    multiplied by median(target)/median(prediction) over the judged pixels. It is then clamped to [min_depth,
+    max_depth]; a prediction that is NaN or infinite counts as ``max_depth``: leaving out does not help.
     """
     if prediction.shape != target.shape:
-        raise ValueError(f"depth prediction is {prediction.shape}, target {target.shape}; expected the same size")
+        raise MetricError(
+            f"depth prediction is {prediction.shape}, target {target.shape}; expected the same size"
+        )
     with np.errstate(invalid="ignore"):
         judged = (target > min_depth) & (target < max_depth)
     if crop is not None:
@@ -85,5 +89,7 @@ def depth_scores(
 def mean_depth_scores(scores: list[DepthScores]) -> DepthScores:
     """Mean of per-image scores, each image counting alike."""
     if not scores:
-        raise ValueError("no image had a depth pixel to judge")
-    return DepthScores(**{f.name: float(np.mean([getattr(s, f.name) for s in scores])) for f in fields(DepthScores)})
+        raise MetricError("no image had a depth pixel to judge")
+    return DepthScores(
+        **{f.name: float(np.mean([getattr(s, f.name) for s in scores])) for f in fields(DepthScores)}
+    )

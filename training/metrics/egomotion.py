@@ -1,7 +1,8 @@
 """Ego-motion over short snippets of a drive (5 frames, 4 steps), as in Zhou et al. 2017, SfMLearner.
 
-Poses are 4×4 numpy arrays. A step is ``previous_from_current``; a drive is a list of steps. Within a snippet steps are
-chained from its first frame: P_0 = I, P_i = P_{i-1} · step_i, so that P_i takes points of frame i into frame 0.
+Poses are 4×4 numpy arrays. A step is ``previous_from_current``; a drive is a list of steps. Within a snippet
+steps are chained from its first frame: P_0 = I, P_i = P_{i-1} · step_i, so that P_i takes points of frame i
+into frame 0.
 """
 
 from __future__ import annotations
@@ -11,6 +12,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from geoseg_ros.training.metrics.errors import MetricError
+
 SNIPPET_FRAMES = 5
 MIN_PATH = 0.5
 
@@ -19,14 +22,14 @@ MIN_PATH = 0.5
 class EgoMotionScores:
     """Means over snippets; lengths in metres, ratios in percent.
 
-    ate: root mean square distance of the 5 camera positions after scale alignment.
-    translation: distance of the last position after scale alignment / true path length, % (KITTI's relative translation
-    error, on snippets). translation_metric: the same without alignment.
-    step_translation: Σ distances of the single steps' translations, aligned by the snippet's scale / path length, %;
-    stricter, since errors of successive steps do not cancel.
-    rotation: angle between the last orientations / true path length, °/m.
-    scale: median over snippets of the aligning factor (1 when the prediction is metric and right).
-    snippets, skipped: those judged, and those left out because the true path is shorter than 0.5 m.
+    ate: root mean square distance of the 5 camera positions after scale alignment (some public code divides
+    by N outside the root and prints a smaller number). translation: distance of the last position after scale
+    alignment / true path length, % (KITTI's relative translation error, on snippets). translation_metric: the
+    same without alignment. step_translation: Σ distances of the single steps' translations, aligned by the
+    snippet's scale / path length, %; stricter, since errors of successive steps do not cancel. rotation:
+    angle between the last orientations / true path length, °/m. scale: median over snippets of the aligning
+    factor (1 when the prediction is metric and right). snippets, skipped: those judged, and those left out
+    because the true path is shorter than 0.5 m.
     """
 
     ate: float
@@ -49,11 +52,14 @@ def chain(steps: Sequence[np.ndarray]) -> np.ndarray:
 
 def steps_of(world_from_camera: np.ndarray) -> list[np.ndarray]:
     """The N−1 steps previous_from_current of N poses world_from_camera (N×4×4)."""
-    return [np.linalg.inv(world_from_camera[i - 1]) @ world_from_camera[i] for i in range(1, len(world_from_camera))]
+    return [
+        np.linalg.inv(world_from_camera[i - 1]) @ world_from_camera[i]
+        for i in range(1, len(world_from_camera))
+    ]
 
 
 def aligning_scale(prediction: np.ndarray, target: np.ndarray) -> float:
-    """The factor s that minimises Σ‖s·prediction − target‖² over positions (N×3); 1 if the prediction stands still."""
+    """The s that minimises Σ‖s·prediction − target‖² over positions (N×3); 1 if the prediction is all 0."""
     energy = float((prediction * prediction).sum())
     return float((prediction * target).sum()) / energy if energy > 0 else 1.0
 
@@ -67,44 +73,60 @@ def rotation_angle(a: np.ndarray, b: np.ndarray) -> float:
     return float(np.degrees(np.arctan2(sine / 2, (np.trace(relative) - 1) / 2)))
 
 
-def ego_motion_scores(
-    prediction: Sequence[np.ndarray], target: Sequence[np.ndarray], frames: int = SNIPPET_FRAMES
-) -> EgoMotionScores:
-    """Scores of a drive over all its overlapping snippets of ``frames`` frames.
+class EgoMotionMetric:
+    """Collects drives; every overlapping snippet of 5 frames counts once."""
 
-    prediction, target: the same N steps previous_from_current (4×4), N >= frames − 1. The target in metres. Raises
-    ValueError for other lengths, or when no snippet moves.
-    """
-    if len(prediction) != len(target) or len(target) < frames - 1:
-        raise ValueError(
-            f"got {len(prediction)} predicted and {len(target)} true steps, expected the same number, at least {frames - 1}"
-        )
-    rows, skipped = [], 0
-    for start in range(len(target) - frames + 2):
-        true_steps, steps = target[start : start + frames - 1], prediction[start : start + frames - 1]
-        true_poses, poses = chain(true_steps), chain(steps)
-        true_moves, moves = np.stack(true_steps)[:, :3, 3], np.stack(steps)[:, :3, 3]
-        path = float(np.linalg.norm(true_moves, axis=1).sum())
-        if path < MIN_PATH:
-            skipped += 1
-            continue
-        positions, true_positions = poses[:, :3, 3], true_poses[:, :3, 3]
-        scale = aligning_scale(positions, true_positions)
-        distances = np.linalg.norm(scale * positions - true_positions, axis=1)
-        rows.append(
-            (
-                float(np.sqrt(np.mean(distances**2))),
-                100 * distances[-1] / path,
-                100 * float(np.linalg.norm(positions[-1] - true_positions[-1])) / path,
-                100 * float(np.linalg.norm(scale * moves - true_moves, axis=1).sum()) / path,
-                rotation_angle(poses[-1, :3, :3], true_poses[-1, :3, :3]) / path,
-                scale,
+    def __init__(self) -> None:
+        self._rows: list[tuple[float, ...]] = []
+        self._skipped = 0
+
+    def update(self, prediction: Sequence[np.ndarray], target: Sequence[np.ndarray]) -> None:
+        """Add one drive: the same N steps previous_from_current (4×4), the target's in metres.
+
+        A drive of fewer than 5 frames has no snippet.
+        """
+        if len(prediction) != len(target):
+            raise MetricError(
+                f"got {len(prediction)} predicted and {len(target)} true steps, expected as many"
             )
+        length = SNIPPET_FRAMES - 1
+        for start in range(len(target) - length + 1):
+            row = _snippet(prediction[start : start + length], target[start : start + length])
+            if row is None:
+                self._skipped += 1
+            else:
+                self._rows.append(row)
+
+    def scores(self) -> EgoMotionScores:
+        """The scores of what was collected; raises MetricError when no snippet moved."""
+        if not self._rows:
+            raise MetricError(
+                f"no snippet of {SNIPPET_FRAMES} frames moves {MIN_PATH} m; {self._skipped} stood still"
+            )
+        *means, scale = zip(*self._rows, strict=True)
+        return EgoMotionScores(
+            *(float(np.mean(values)) for values in means),
+            scale=float(np.median(scale)),
+            snippets=len(self._rows),
+            skipped=self._skipped,
         )
-    if not rows:
-        raise ValueError(f"no snippet of {frames} frames moves {MIN_PATH} m: {skipped} were skipped")
-    table = np.array(rows)
-    means = table[:, :5].mean(0)
-    return EgoMotionScores(
-        *(float(value) for value in means), scale=float(np.median(table[:, 5])), snippets=len(rows), skipped=skipped
+
+
+def _snippet(steps: Sequence[np.ndarray], true_steps: Sequence[np.ndarray]) -> tuple[float, ...] | None:
+    """The columns of :class:`EgoMotionScores` up to scale for one snippet; None when it stands still."""
+    moves, true_moves = np.stack(steps)[:, :3, 3], np.stack(true_steps)[:, :3, 3]
+    path = float(np.linalg.norm(true_moves, axis=1).sum())
+    if path < MIN_PATH:
+        return None
+    poses, true_poses = chain(steps), chain(true_steps)
+    positions, true_positions = poses[:, :3, 3], true_poses[:, :3, 3]
+    scale = aligning_scale(positions, true_positions)
+    distances = np.linalg.norm(scale * positions - true_positions, axis=1)
+    return (
+        float(np.sqrt(np.mean(distances**2))),
+        100 * float(distances[-1]) / path,
+        100 * float(np.linalg.norm(positions[-1] - true_positions[-1])) / path,
+        100 * float(np.linalg.norm(scale * moves - true_moves, axis=1).sum()) / path,
+        rotation_angle(poses[-1, :3, :3], true_poses[-1, :3, :3]) / path,
+        scale,
     )

@@ -6,14 +6,18 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from geoseg_ros.training.metrics.errors import MetricError
+
 OUTLIER_PIXELS = 3.0
 OUTLIER_SHARE = 0.05
 
 
 @dataclass(frozen=True)
 class FlowScores:
-    """epe (px) and fl_all (share of outliers, 0..1) over all judged pixels of all images together; the per_image pair
-    is the mean of each image's own value."""
+    """End-point error ``epe`` (px) and share of outliers ``fl_all`` (0..1).
+
+    Over the judged pixels of all images together; the per_image pair is the mean of each image's own value.
+    """
 
     epe: float
     fl_all: float
@@ -30,12 +34,14 @@ class FlowMetric:
         self._rows: list[tuple[float, int, int]] = []
 
     def update(self, prediction: np.ndarray, target: np.ndarray, valid: np.ndarray | None = None) -> None:
-        """Add one image: H×W×2 pixels each. A target that is not finite is not judged, nor is ``valid`` (H×W) False.
+        """Add one image: H×W×2 pixels each; judged where the target is finite and ``valid`` (H×W) true.
 
         A prediction that is not finite counts as zero flow.
         """
         if prediction.shape != target.shape:
-            raise ValueError(f"flow prediction is {prediction.shape}, target {target.shape}; expected the same size")
+            raise MetricError(
+                f"flow prediction is {prediction.shape}, target {target.shape}; expected the same size"
+            )
         judged = np.isfinite(target).all(-1)
         if valid is not None:
             judged &= valid
@@ -49,10 +55,12 @@ class FlowMetric:
         self._rows.append((float(error.sum()), int(outlier.sum()), error.size))
 
     def scores(self) -> FlowScores:
-        """The scores of what was collected; raises ValueError when that is nothing."""
+        """The scores of what was collected; raises MetricError when that is nothing."""
         if not self._rows:
-            raise ValueError("no image had a flow pixel to judge")
-        errors, outliers, pixels = (np.array(column, dtype=np.float64) for column in zip(*self._rows, strict=True))
+            raise MetricError("no image had a flow pixel to judge")
+        errors, outliers, pixels = (
+            np.array(column, dtype=np.float64) for column in zip(*self._rows, strict=True)
+        )
         return FlowScores(
             epe=float(errors.sum() / pixels.sum()),
             fl_all=float(outliers.sum() / pixels.sum()),

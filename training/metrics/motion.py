@@ -1,8 +1,8 @@
 """Motion segmentation: two classes, still (0) and moving (1).
 
-The published protocol (Tosi et al. 2020) computes accuracies and IoUs per image and averages the images. In an image
-without a moving pixel the means run over the one class that it has. The pooled IoU of the moving class, one confusion
-matrix over all images, cannot be lifted by empty images and is the stricter number.
+The published protocol (Tosi et al. 2020) computes accuracies and IoUs per image and averages the images. In
+an image without a moving pixel the means run over the one class that it has. The pooled IoU of the moving
+class, one confusion matrix over all images, cannot be lifted by empty images and is the stricter number.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from geoseg_ros.training.metrics.errors import MetricError
 from geoseg_ros.training.metrics.semantics import ConfusionMatrix
 
 MOVING = 1
@@ -18,7 +19,7 @@ MOVING = 1
 
 @dataclass(frozen=True)
 class MotionScores:
-    """Means over images, then the moving class's IoU and recall over all pixels together (NaN if nothing moves)."""
+    """Means over images; the moving class's IoU and recall over all pixels together (NaN: nothing moves)."""
 
     pixel_accuracy: float
     mean_accuracy: float
@@ -37,7 +38,7 @@ class MotionMetric:
         self._per_image: list[tuple[float, float, float, float]] = []
 
     def update(self, prediction: np.ndarray, target: np.ndarray, valid: np.ndarray | None = None) -> None:
-        """Add one image. prediction, target: H×W, non-zero is moving. valid: bool H×W, the pixels to judge."""
+        """Add one image: H×W each, non-zero is moving; ``valid`` (bool H×W) are the pixels to judge."""
         truth = (target != 0).astype(np.uint8)
         if valid is not None:
             truth = np.where(valid, truth, np.uint8(self.pooled.ignore))
@@ -51,9 +52,9 @@ class MotionMetric:
         )
 
     def scores(self) -> MotionScores:
-        """The scores of what was collected; raises ValueError when that is nothing."""
+        """The scores of what was collected; raises MetricError when that is nothing."""
         if not self._per_image:
-            raise ValueError("no image had a motion pixel to judge")
+            raise MetricError("no image had a motion pixel to judge")
         return MotionScores(
             *(float(value) for value in np.mean(self._per_image, axis=0)),
             moving_iou=float(self.pooled.iou[MOVING]),

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from geoseg_ros.training.metrics.errors import MetricError
+
 
 class ConfusionMatrix:
     """Counts of (true class, predicted class) over all judged pixels; rows are the truth."""
@@ -16,23 +18,25 @@ class ConfusionMatrix:
     def update(self, prediction: np.ndarray, target: np.ndarray) -> None:
         """Add one label map: H×W integer ids each; target ``ignore`` is not judged.
 
-        Raises ValueError for other sizes or for an id outside 0..classes-1 at a judged pixel.
+        Raises MetricError for other sizes or for an id outside 0..classes-1 at a judged pixel.
         """
         if prediction.shape != target.shape:
-            raise ValueError(f"label prediction is {prediction.shape}, target {target.shape}; expected the same size")
+            raise MetricError(
+                f"label prediction is {prediction.shape}, target {target.shape}; expected the same size"
+            )
         judged = target != self.ignore
         truth, guess = target[judged].astype(np.int64), prediction[judged].astype(np.int64)
         for name, ids in (("target", truth), ("prediction", guess)):
             if ids.size and (ids.min() < 0 or ids.max() >= self.classes):
                 found = ids.max() if ids.max() >= self.classes else ids.min()
-                raise ValueError(f"{name} holds class {found}, expected 0..{self.classes - 1}")
+                raise MetricError(f"{name} holds class {found}, expected 0..{self.classes - 1}")
         pairs = np.bincount(truth * self.classes + guess, minlength=self.classes**2)
         self.counts += pairs.reshape(self.classes, self.classes)
 
     def merge(self, other: ConfusionMatrix) -> None:
         """Add the counts of another matrix over the same classes."""
         if other.classes != self.classes:
-            raise ValueError(f"cannot merge {other.classes} classes into {self.classes}")
+            raise MetricError(f"cannot merge {other.classes} classes into {self.classes}")
         self.counts += other.counts
 
     @property

@@ -1,0 +1,1 @@
+"""What ``geoseg evaluate`` runs: a model file through the real pipeline, suite by suite."""

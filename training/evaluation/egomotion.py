@@ -1,0 +1,83 @@
+"""Ego-motion on real drives with metric poses."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from geoseg_ros.camera import PinholeCamera
+from geoseg_ros.training.data import files
+from geoseg_ros.training.evaluation.suite import NANOSECONDS, Bench, Score, SuiteResult, folder_camera
+from geoseg_ros.training.metrics.egomotion import SNIPPET_FRAMES, EgoMotionMetric, EgoMotionScores, steps_of
+
+KITTI_FPS = 10
+KITTI00_HELD_OUT = slice(800, 1018)
+TRANSLATION_BAR = 10.0
+
+
+def kitti00(bench: Bench) -> SuiteResult:
+    """KITTI odometry 00, colour, 416×128, frames 800–1017 (training uses 0–799 only).
+
+    The frames stream through the pipeline; its steps previous_from_current are judged over all overlapping
+    5-frame snippets (``metrics.egomotion``). Translation is the distance of a snippet's last position over
+    the path length, with one scale per snippet fitted by least squares; beside it the same without the fit
+    ('metric') and the stricter step-wise figure. A frame without ego-motion counts as standing still.
+    """
+    folder = bench.data / "kitti00_color"
+    poses = files.read_poses(folder / "poses.txt")[KITTI00_HELD_OUT]
+    paths = files.image_paths(folder / "images")[KITTI00_HELD_OUT]
+    images = [files.read_image(path) for path in bench.limited(paths)]
+    camera = folder_camera(folder / "intrinsics.json", files.check_one_size(images, str(folder)))
+    return _drive(bench, images, camera, poses, "kitti00", TRANSLATION_BAR)
+
+
+def kitti07(bench: Bench) -> SuiteResult:
+    """KITTI odometry 07, grey, 640×192, frames 0–159 of an H.264 clip; protocol as kitti00, no bar."""
+    folder = bench.data / "video_kitti"
+    images = bench.limited(files.read_clip(folder / "kitti07_gray_000-159.mp4"))
+    size = files.check_one_size(images, "kitti07_gray_000-159.mp4")
+    camera = folder_camera(folder / "kitti07_gray_000-159.json", size)
+    poses = files.read_poses(folder / "kitti07_gray_000-159_poses.txt")
+    return _drive(bench, images, camera, poses, "kitti07", None)
+
+
+def ego_motion_table(scores: EgoMotionScores, bar: float | None = None) -> list[Score]:
+    """The rows that every ego-motion suite prints; the bar is on the scale-aligned translation error."""
+    snippets = f"{scores.snippets} snippets of {SNIPPET_FRAMES} frames"
+    if scores.skipped:
+        snippets += f", {scores.skipped} standing ones left out"
+    return [
+        Score("translation error, scale-aligned", scores.translation, "%", bar=bar, note=snippets),
+        Score("translation error, metric", scores.translation_metric, "%", note=f"scale {scores.scale:.3f}"),
+        Score("translation error, step-wise, scale-aligned", scores.step_translation, "%"),
+        Score("rotation error", scores.rotation, "°/m"),
+        Score("ATE, scale-aligned", scores.ate, "m"),
+    ]
+
+
+def predicted_steps(
+    bench: Bench, images: Sequence[np.ndarray], camera: PinholeCamera, name: str
+) -> list[np.ndarray]:
+    """The pipeline's steps previous_from_current between successive images; identity where it gives none."""
+    bench.pipeline.reset()
+    steps = []
+    for i, image in enumerate(bench.track(images, len(images), name)):
+        stamp = (i + 1) * NANOSECONDS // KITTI_FPS
+        motion = bench.pipeline.step(image, camera, stamp, outputs={"ego_motion"}).ego_motion
+        if i > 0:
+            steps.append(np.eye(4) if motion is None else np.asarray(motion.previous_from_current))
+    return steps
+
+
+def _drive(
+    bench: Bench,
+    images: Sequence[np.ndarray],
+    camera: PinholeCamera,
+    poses: np.ndarray,
+    name: str,
+    bar: float | None,
+) -> SuiteResult:
+    metric = EgoMotionMetric()
+    metric.update(predicted_steps(bench, images, camera, name), steps_of(poses[: len(images)]))
+    return SuiteResult(frames=len(images), scores=ego_motion_table(metric.scores(), bar))

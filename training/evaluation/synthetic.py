@@ -1,0 +1,144 @@
+"""Synthetic streets that no training has seen: every output against exact truth."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+
+import numpy as np
+
+from geoseg_ros.labels import CAMVID_11
+from geoseg_ros.training.data.synthetic import StreetConfig, SyntheticFrame
+from geoseg_ros.training.data.synthetic.config import random_config
+from geoseg_ros.training.evaluation.depth import ROAD_MAX_DEPTH, depth_table
+from geoseg_ros.training.evaluation.egomotion import ego_motion_table
+from geoseg_ros.training.evaluation.flow import dis_flow, flow_table, flow_to_previous
+from geoseg_ros.training.evaluation.street_cache import cache_folder, street_frames
+from geoseg_ros.training.evaluation.suite import Bench, Score, SuiteResult
+from geoseg_ros.training.metrics.depth import depth_scores
+from geoseg_ros.training.metrics.egomotion import EgoMotionMetric, steps_of
+from geoseg_ros.training.metrics.flow import FlowMetric
+from geoseg_ros.training.metrics.motion import MotionMetric
+from geoseg_ros.training.metrics.semantics import ConfusionMatrix
+
+FIRST_SEED = 900_000
+"""Training draws its seeds below this one."""
+
+SEQUENCES = 24
+FRAMES = 8
+BARS = {"abs_rel": 0.15, "mean_iou": 0.60, "share_of_dis": 0.5, "moving_iou": 0.60}
+
+
+def default_config(seed: int) -> StreetConfig:
+    """The camera of ``geoseg simulate``: 640×192, focal length 370 px, 10 Hz."""
+    return StreetConfig(duration=FRAMES / StreetConfig().fps)
+
+
+def varied_config(seed: int) -> StreetConfig:
+    """A camera and mounting drawn by seed."""
+    return random_config(seed, frames=FRAMES)
+
+
+def synthetic(bench: Bench) -> SuiteResult:
+    """24 streets (seeds from 900000) of 8 successive frames, 640×192, the camera of ``geoseg simulate``.
+
+    All frames count for depth (0.001–80 m, sky not judged, mean of per-image scores) and semantics (one
+    confusion matrix, mean IoU over the classes that occur in the truth). Frames with a predecessor count for
+    flow (all pixels with known truth, occluded ones too, pooled; OpenCV DIS medium runs on the same pairs in
+    grey), motion (IoU of the moving class over all pixels together, and the per-image mean IoU) and
+    ego-motion (5-frame snippets within a street).
+    """
+    return _judge(bench, "synthetic", default_config, BARS)
+
+
+def synthetic_cameras(bench: Bench) -> SuiteResult:
+    """As ``synthetic``, with focal length, mounting, and frame rate drawn by seed; no bars."""
+    return _judge(bench, "synthetic_cameras", varied_config, {})
+
+
+def _judge(
+    bench: Bench, name: str, config_of: Callable[[int], StreetConfig], bars: dict[str, float]
+) -> SuiteResult:
+    bench.require_labels(CAMVID_11.names)
+    total = SEQUENCES * FRAMES if bench.limit is None else min(bench.limit, SEQUENCES * FRAMES)
+    judge = _Judge(bench)
+    for seed, frame in bench.track(_sequence_frames(total, config_of), total, name):
+        judge.update(seed, frame, config_of(seed))
+    return judge.result(bars)
+
+
+def _sequence_frames(
+    total: int, config_of: Callable[[int], StreetConfig]
+) -> Iterator[tuple[int, SyntheticFrame]]:
+    """``total`` frames, FRAMES from each seed; the last street may give fewer."""
+    folder = cache_folder()
+    for sequence in range(math.ceil(total / FRAMES)):
+        seed = FIRST_SEED + sequence
+        frames = street_frames(seed, config_of(seed), FRAMES, folder)
+        for frame in frames[: total - sequence * FRAMES]:
+            yield seed, frame
+
+
+class _Judge:
+    """Feeds frames to the pipeline and collects every metric."""
+
+    def __init__(self, bench: Bench) -> None:
+        self.pipeline = bench.pipeline
+        self.scaled, self.metric = [], []
+        self.semantics = ConfusionMatrix(len(CAMVID_11.names))
+        self.flow, self.dis, self.motion = FlowMetric(), FlowMetric(), MotionMetric()
+        self.ego_motion = EgoMotionMetric()
+        self.frames = 0
+        self._seed: int | None = None
+        self._previous: SyntheticFrame | None = None
+        self._steps: list[np.ndarray] = []
+        self._poses: list[np.ndarray] = []
+
+    def update(self, seed: int, frame: SyntheticFrame, config: StreetConfig) -> None:
+        """Judge the next frame of a street; another seed starts another stream."""
+        if seed != self._seed:
+            self._finish_street()
+            self.pipeline.reset()
+            self._seed, self._previous = seed, None
+        result = self.pipeline.step(frame.image, config.camera, frame.stamp)
+        self.frames += 1
+        for collected, median_scaling in ((self.scaled, True), (self.metric, False)):
+            scores = depth_scores(result.depth, frame.depth, median_scaling, max_depth=ROAD_MAX_DEPTH)
+            if scores is not None:
+                collected.append(scores)
+        self.semantics.update(result.semantic, frame.semantic)
+        self._poses.append(frame.world_from_camera)
+        if self._previous is not None:
+            self.flow.update(flow_to_previous(result.flow), frame.flow_to_previous)
+            self.dis.update(dis_flow(frame.image, self._previous.image), frame.flow_to_previous)
+            self.motion.update(result.motion_mask, frame.motion_mask)
+            motion = result.ego_motion
+            self._steps.append(np.eye(4) if motion is None else np.asarray(motion.previous_from_current))
+        self._previous = frame
+
+    def _finish_street(self) -> None:
+        """Judge the ego-motion of the street that ends."""
+        if self._poses:
+            self.ego_motion.update(self._steps, steps_of(np.array(self._poses)))
+        self._steps, self._poses = [], []
+
+    def result(self, bars: dict[str, float]) -> SuiteResult:
+        """All scores."""
+        self._finish_street()
+        motion = self.motion.scores()
+        scores = depth_table(self.scaled, self.metric, bars.get("abs_rel"))
+        classes = f"{self.semantics.present.sum()} classes"
+        scores.append(
+            Score(
+                "semantic mIoU", self.semantics.mean_iou, bar=bars.get("mean_iou"), higher=True, note=classes
+            )
+        )
+        scores += flow_table(self.flow, self.dis, bars.get("share_of_dis"))
+        scores += [
+            Score("motion IoU, moving class", motion.moving_iou, bar=bars.get("moving_iou"), higher=True),
+            Score("motion mean IoU per image", motion.mean_iou, higher=True),
+            Score("motion pixel accuracy per image", motion.pixel_accuracy, higher=True),
+        ]
+        scores += ego_motion_table(self.ego_motion.scores())
+        names = CAMVID_11.names
+        return SuiteResult(self.frames, scores, dict(zip(names, map(float, self.semantics.iou), strict=True)))
