@@ -1,4 +1,4 @@
-"""From a :class:`~geoseg_ros.pipeline.Perception` to the fields of the ROS messages that publish it, and images back.
+"""From a :class:`~geoseg_ros.perception.Perception` to the fields of the ROS messages that publish it, and images back.
 
 The one place that decides how an output looks as a message. No rclpy here: fields are dicts that fit rclpy's and
 rosbags' message classes alike; the header is the caller's, copied from the image that the output came from.
@@ -17,7 +17,7 @@ from geoseg_ros.image_messages import ENCODINGS, decode_compressed, decode_image
 from geoseg_ros.labels import LabelSet
 
 if TYPE_CHECKING:
-    from geoseg_ros.pipeline import EgoMotion, Perception
+    from geoseg_ros.perception import EgoMotion, Perception
 
 __all__ = [
     "DEPTH_ENCODINGS",
@@ -72,7 +72,8 @@ def output_messages(
 ) -> dict[str, dict[str, Any]]:
     """Message fields (without header) by topic suffix, for those of ``topics`` that this frame has data for.
 
-    A frame without a calibrated camera has no depth, motion and ego-motion; the first frame's flow is all NaN.
+    A frame without a calibrated camera has no depth, motion and ego-motion; one without a previous frame has no motion
+    and ego-motion, and a flow of NaN.
     ``depth_encoding``: 32FC1 (metres, NaN unknown) or 16UC1 (millimetres, 0 unknown or beyond 65.535 m).
     Raises :class:`ConfigError` for an unknown depth encoding and KeyError for a topic not in :data:`OUTPUTS`.
     """
@@ -156,18 +157,12 @@ def _depth_points(perception: Perception, labels: LabelSet, _: str) -> dict[str,
     }
 
 
-def _flow_or_unknown(perception: Perception) -> np.ndarray:
-    if perception.flow is not None:
-        return perception.flow
-    return np.full((*perception.image.shape[:2], 2), np.nan, np.float32)
+def _flow_image(perception: Perception, labels: LabelSet, _: str) -> dict[str, Any] | None:
+    return None if perception.flow is None else encode_image(perception.flow, "32FC2")
 
 
-def _flow_image(perception: Perception, labels: LabelSet, _: str) -> dict[str, Any]:
-    return encode_image(_flow_or_unknown(perception), "32FC2")
-
-
-def _flow_color(perception: Perception, labels: LabelSet, _: str) -> dict[str, Any]:
-    return encode_image(colorize.colorize_flow(_flow_or_unknown(perception)), "rgb8")
+def _flow_color(perception: Perception, labels: LabelSet, _: str) -> dict[str, Any] | None:
+    return None if perception.flow is None else encode_image(colorize.colorize_flow(perception.flow), "rgb8")
 
 
 def _motion_mask(perception: Perception, labels: LabelSet, _: str) -> dict[str, Any] | None:

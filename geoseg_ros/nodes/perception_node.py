@@ -1,0 +1,293 @@
+"""The lifecycle node ``geoseg``: camera in; semantics, depth, flow, ego-motion and motion out.
+
+The executor's thread receives images and leaves the newest in a slot; one other thread decodes it, infers what is
+subscribed to, and publishes that. Run as ``perception_node`` or ``python -m geoseg_ros.nodes.perception_node``.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from diagnostic_msgs.msg import DiagnosticStatus
+from rclpy.clock import JumpThreshold
+from rclpy.duration import Duration
+from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image
+
+from geoseg_ros.bundle import load_bundle
+from geoseg_ros.camera import PinholeCamera
+from geoseg_ros.errors import CameraError, GeosegError, ImageError, UncalibratedCameraError
+from geoseg_ros.messages import OUTPUTS, decode_compressed, decode_image, needed_outputs, output_messages
+from geoseg_ros.nodes import process
+from geoseg_ros.nodes.cameras import CameraCache
+from geoseg_ros.nodes.diagnostics import Diagnostics, Problems, Report, frame_values, loss_advice, memory_values
+from geoseg_ros.nodes.inference import Inference
+from geoseg_ros.nodes.parameters import Parameters
+from geoseg_ros.nodes.publishers import LabelPublisher, OutputPublishers
+from geoseg_ros.nodes.slot import SlotWorker
+from geoseg_ros.nodes.statistics import BAD_INPUT, FAILED, NANOSECONDS, SKIPPED, UNWANTED, Statistics
+from geoseg_ros.nodes.subscriptions import Source, TopicInput, image_sources
+
+FORWARD_JUMP = Duration(seconds=5)
+CAMERA_PATIENCE = 2.0  # s without a camera before the node complains
+METRIC_OUTPUTS = frozenset({"depth", "motion", "ego_motion"})
+
+
+@dataclass(frozen=True)
+class Frame:
+    """An image as it came: the message, its topic, and when it arrived (monotonic seconds)."""
+
+    message: Image | CompressedImage
+    topic: str
+    arrived: float
+
+
+class PerceptionNode(LifecycleNode):
+    """One camera's perception. ``outputs`` is the default of the parameter of that name."""
+
+    def __init__(self, outputs: Sequence[str] = tuple(OUTPUTS), **options: Any) -> None:
+        super().__init__("geoseg", **options)
+        self.parameters = Parameters(self, outputs)
+        self.problems = Problems(self.get_logger())
+        self.statistics = Statistics()
+        self.cameras = CameraCache()
+        self.inference: Inference | None = None
+        self.outputs: OutputPublishers | None = None
+        self.label_info: LabelPublisher | None = None
+        self.worker: SlotWorker[Frame] | None = None
+        self.image_input: TopicInput | None = None
+        self.camera_info_input: TopicInput | None = None
+        self._lifecycle = "unconfigured"
+        self._forget = threading.Event()
+        self._last_stamp = 0
+        self._camera_seen = 0.0
+        self._scale_source = "unknown"
+        self._jumps = self.get_clock().create_jump_callback(
+            JumpThreshold(min_forward=FORWARD_JUMP, min_backward=Duration(nanoseconds=-1)),
+            post_callback=lambda jump: self._time_jumped(),
+        )
+        self.diagnostics = Diagnostics(self, self._describe, lambda: self.parameters.diagnostics_period)
+
+    def autostart(self) -> bool:
+        """Configure and activate; False where that failed."""
+        success = TransitionCallbackReturn.SUCCESS
+        return self.trigger_configure() == success and self.trigger_activate() == success
+
+    # Lifecycle
+
+    def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Load the model and advertise the outputs."""
+        try:
+            bundle = load_bundle(self.parameters.model_path)
+            self.inference = Inference(
+                bundle,
+                self.parameters.device,
+                self.parameters.precision,
+                warn=lambda text: self.problems.warn("memory", text),
+            )
+        except GeosegError as error:
+            self.problems.error("configure", f"cannot configure: {error}")
+            return TransitionCallbackReturn.FAILURE
+        self.parameters.publish_labels(bundle.labels)
+        self.labels = bundle.labels
+        self.outputs = OutputPublishers(self, self.parameters.outputs, lambda: self.parameters.lazy)
+        self.label_info = LabelPublisher(self, bundle.labels)
+        self._lifecycle = "inactive"
+        self.get_logger().info(f"configured {self.parameters.model_path} on {self.inference.device}")
+        return super().on_configure(state)
+
+    def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Listen to the camera and start inferring."""
+        result = super().on_activate(state)
+        self.statistics.start()
+        self.cameras.clear()
+        self._last_stamp = 0
+        self._camera_seen = time.monotonic()
+        self._forget.set()
+        self.worker = SlotWorker(self._process, self._failed, name="inference")
+        self.image_input = TopicInput(
+            self,
+            lambda: image_sources(self, self.parameters.image_transport),
+            self._on_image,
+            lambda: self.parameters.reliability,
+        )
+        camera_info = [Source(self.resolve_topic_name("camera_info"), CameraInfo)]
+        self.camera_info_input = TopicInput(
+            self, lambda: camera_info, self._on_camera_info, lambda: self.parameters.reliability, latched=True
+        )
+        self._lifecycle = "active"
+        return result
+
+    def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Stop listening and inferring; the model stays."""
+        self._stop()
+        self._lifecycle = "inactive"
+        return super().on_deactivate(state)
+
+    def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Drop the model and withdraw the outputs."""
+        self._release()
+        self._lifecycle = "unconfigured"
+        return super().on_cleanup(state)
+
+    def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """End from any state."""
+        self._stop()
+        self._release()
+        self._lifecycle = "finalized"
+        return super().on_shutdown(state)
+
+    def _stop(self) -> None:
+        for topic_input in (self.image_input, self.camera_info_input):
+            if topic_input is not None:
+                topic_input.destroy()
+        if self.worker is not None:
+            self.worker.stop()
+        self.image_input = self.camera_info_input = self.worker = None
+
+    def _release(self) -> None:
+        for publisher in (self.outputs, self.label_info):
+            if publisher is not None:
+                publisher.destroy()
+        self.outputs = self.label_info = self.inference = None
+
+    # Executor's thread
+
+    def _on_image(self, message: Image | CompressedImage, topic: str) -> None:
+        stamp = _nanoseconds(message.header)
+        if stamp < self._last_stamp:
+            self._time_jumped()
+        self._last_stamp = stamp
+        self.statistics.received(stamp)
+        if self.worker.submit(Frame(message, topic, time.monotonic())):
+            self.statistics.dropped(SKIPPED)
+
+    def _on_camera_info(self, message: CameraInfo, topic: str) -> None:
+        self.statistics.camera_info_received(_nanoseconds(message.header))
+        try:
+            self.cameras.add(message, rectified=self.parameters.rectified)
+        except UncalibratedCameraError as error:
+            self.problems.warn(topic, f"{topic}: {error}; no metric output from it")
+        except CameraError as error:
+            self.problems.error(topic, f"{topic}: {error}")
+
+    def _time_jumped(self) -> None:
+        self.statistics.time_jumped()
+        self._forget.set()
+
+    # Inference thread
+
+    def _process(self, frame: Frame) -> None:
+        topics = self.outputs.wanted()
+        if not topics:
+            self.statistics.dropped(UNWANTED)
+            self._forget.set()
+            return
+        try:
+            image = _decode(frame.message)
+        except ImageError as error:
+            self.statistics.dropped(BAD_INPUT)
+            self.problems.error(f"{frame.topic} {str(error).split()[0]}", f"{frame.topic}: {error}")
+            return
+        if self._forget.is_set():
+            self._forget.clear()
+            self.inference.run(lambda pipeline: pipeline.reset())
+        header = frame.message.header
+        camera = self._camera_of(frame, image.shape[1], image.shape[0], needed_outputs(topics))
+        started = time.monotonic()
+        perception = self.inference.run(
+            lambda pipeline: pipeline.step(image, camera, _nanoseconds(header), outputs=needed_outputs(topics))
+        )
+        inferred = time.monotonic()
+        messages = output_messages(perception, self.labels, topics, self.parameters.depth_encoding)
+        self.outputs.publish(messages, header)
+        if perception.ego_motion is not None:
+            self._scale_source = perception.ego_motion.scale_source
+        now = time.monotonic()
+        stamp_age = (self.get_clock().now().nanoseconds - perception.stamp) / NANOSECONDS
+        stages = {**perception.timings, "messages": now - inferred}
+        self.statistics.published(inferred - started, now - frame.arrived, stamp_age, stages)
+
+    def _camera_of(self, frame: Frame, width: int, height: int, outputs: frozenset[str]) -> PinholeCamera | None:
+        header = frame.message.header
+        camera = self.cameras.find(header, width, height)
+        now = time.monotonic()
+        if camera is not None or not outputs & METRIC_OUTPUTS:
+            self._camera_seen = now
+        elif now - self._camera_seen > CAMERA_PATIENCE:
+            self.problems.warn(
+                "camera",
+                f"{frame.topic}: image of frame '{header.frame_id}' {width}×{height} has no calibrated camera, so no "
+                f"depth, motion or ego-motion; {self.resolve_topic_name('camera_info')} gave {self.cameras.describe()}",
+            )
+        return camera
+
+    def _failed(self, frame: Frame, error: Exception) -> None:
+        self.statistics.dropped(FAILED)
+        self.problems.error("inference", f"{frame.topic}: inference failed with {type(error).__name__}: {error}")
+
+    # Diagnostics
+
+    def _describe(self) -> Report:
+        snapshot = self.statistics.snapshot()
+        device = self.inference.device if self.inference else ""
+        report = Report(hardware=device or "none")
+        report.values = {
+            "state": self._lifecycle,
+            "device": device,
+            "model": str(self.parameters.model_path),
+            "scale source": self._scale_source,
+            "cameras": self.cameras.describe(),
+            "subscribed outputs": " ".join(self.outputs.wanted()) if self.outputs else "",
+            **frame_values(snapshot),
+            **memory_values(device),
+        }
+        if self._lifecycle != "active":
+            report.worsen(DiagnosticStatus.OK, self._lifecycle)
+            return report
+        if self.inference.degraded:
+            report.worsen(DiagnosticStatus.WARN, self.inference.degraded)
+        for topic_input in (self.image_input, self.camera_info_input):
+            if topic_input.problem:
+                report.worsen(DiagnosticStatus.ERROR, topic_input.problem)
+        if not self.image_input.publishers:
+            report.worsen(DiagnosticStatus.WARN, f"nobody publishes {self.image_input.topic}")
+        if advice := loss_advice(snapshot, self.image_input.topic):
+            report.worsen(DiagnosticStatus.WARN, advice)
+        if problem := self.problems.recent():
+            report.worsen(*problem)
+        return report
+
+
+def _decode(message: Image | CompressedImage) -> Any:
+    return decode_compressed(message) if isinstance(message, CompressedImage) else decode_image(message)
+
+
+def _nanoseconds(header: Any) -> int:
+    return header.stamp.sec * NANOSECONDS + header.stamp.nanosec
+
+
+def main(args: Sequence[str] | None = None, outputs: Sequence[str] = tuple(OUTPUTS)) -> int:
+    """Run the node until SIGINT or SIGTERM; returns the exit code."""
+
+    def body(stop: threading.Event) -> int:
+        node = PerceptionNode(outputs)
+        try:
+            if node.parameters.autostart and not node.autostart():
+                return process.EXIT_ERROR
+            process.spin(node, stop)
+            return 0
+        finally:
+            node.trigger_shutdown()
+            node.destroy_node()
+
+    return process.run("perception_node", body, args)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,55 @@
+"""The life of a node's process: DDS profile, rclpy, spinning, and a clean end on SIGINT and SIGTERM."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+
+import rclpy
+from rclpy.exceptions import ParameterException
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.node import Node
+from rclpy.signals import SignalHandlerOptions
+
+from geoseg_ros.errors import GeosegError
+from geoseg_ros.share import dds_environment
+
+EXIT_ERROR = 2
+_POLL_PERIOD = 0.1  # s, until a signal is noticed at the latest
+
+
+@contextmanager
+def ros(args: Sequence[str] | None) -> Iterator[threading.Event]:
+    """rclpy with the package's DDS profile (unless the user chose one); yields an event that SIGINT and SIGTERM set."""
+    os.environ.update(dds_environment())
+    stop = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda received, frame: stop.set())
+    rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
+    try:
+        yield stop
+    finally:
+        rclpy.try_shutdown()
+
+
+def spin(node: Node, stop: threading.Event) -> None:
+    """Execute the node's callbacks, one at a time, until ``stop`` is set."""
+    executor = SingleThreadedExecutor()
+    executor.add_node(node)
+    while not stop.is_set():
+        executor.spin_once(timeout_sec=_POLL_PERIOD)
+    executor.remove_node(node)
+
+
+def run(name: str, body: Callable[[threading.Event], int], args: Sequence[str] | None = None) -> int:
+    """``body(stop)`` under :func:`ros`; an error raised on purpose ends as one sentence. Returns the exit code."""
+    try:
+        with ros(args) as stop:
+            return body(stop)
+    except (GeosegError, ParameterException) as error:
+        print(f"{name}: {error}", file=sys.stderr)
+        return EXIT_ERROR
