@@ -8,15 +8,15 @@ Formats: https://mcap.dev/spec, and the tables ``topics`` and ``messages`` of ro
 
 from __future__ import annotations
 
-import sqlite3
 import struct
 import sys
 from binascii import crc32
 from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 from urllib.parse import quote
 
+import apsw
 from lz4.frame import LZ4FrameDecompressor
 
 from geoseg_ros.errors import BagError
@@ -51,41 +51,73 @@ def scan(path: Path) -> Iterator[Record]:
     return _scan_sqlite(path)
 
 
+def is_cut_short(path: Path) -> bool:
+    """Whether an SQLite file is shorter than its header says; its index may lead to pages that are not there."""
+    return path.suffix == ".db3" and path.stat().st_size < _sqlite_size(path)[1]
+
+
+class _WholePages(apsw.VFS):
+    """Shows SQLite only the whole pages of a file: it would fill up a page that is cut short with zeros."""
+
+    def __init__(self, page_size: int) -> None:
+        self.name = f"geoseg-{id(self)}"
+        self._page_size = page_size
+        super().__init__(self.name, "")
+
+    def xOpen(self, name: Any, flags: list[int]) -> apsw.VFSFile:
+        page_size = self._page_size
+
+        class File(apsw.VFSFile):
+            def xFileSize(self) -> int:
+                size = super().xFileSize()
+                return size - size % page_size
+
+        return File("", name, flags)
+
+
 def _scan_sqlite(path: Path) -> Iterator[Record]:
+    page_size, expected = _sqlite_size(path)
+    pages = _WholePages(page_size)
     try:
-        connection = sqlite3.connect(f"file:{quote(str(path.absolute()))}?mode=ro&immutable=1", uri=True)
-    except sqlite3.Error as error:
-        raise BagError(str(error)) from error
+        yield from _sqlite_rows(path, pages.name)
+    except (apsw.Error, UnicodeDecodeError) as error:
+        found = path.stat().st_size
+        shorter = f"; it is truncated: {found} of {expected} bytes are there" if found < expected else ""
+        raise BagError(f"{error}{shorter}") from error
+    finally:
+        pages.unregister()
+
+
+def _sqlite_rows(path: Path, vfs: str) -> Iterator[Record]:
+    flags = apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_URI
+    connection = apsw.Connection(f"file:{quote(str(path.absolute()))}?immutable=1", flags, vfs)
     try:
         connection.execute("PRAGMA trusted_schema=OFF")
-        connection.execute("PRAGMA writable_schema=ON")  # reads a file that is shorter than its header says
+        connection.execute("PRAGMA writable_schema=ON")  # accepts a file that is shorter than its header says
         columns = {row[1] for row in connection.execute("PRAGMA table_info(topics)")}
         qos = "offered_qos_profiles" if "offered_qos_profiles" in columns else "''"
-        topics = {
-            row[0]: row[1:] for row in connection.execute(f"SELECT id, name, type, {qos} FROM topics")
-        }
-        rows = connection.execute("SELECT id, topic_id, timestamp, data FROM messages NOT INDEXED ORDER BY id")
-        for row, topic, stamp, data in rows:
+        topics = {row[0]: row[1:] for row in connection.execute(f"SELECT id, name, type, {qos} FROM topics")}
+        order = "SELECT id, topic_id, timestamp, data FROM messages NOT INDEXED ORDER BY id"
+        for row, topic, stamp, data in connection.execute(order):
             if topic not in topics or not isinstance(stamp, int) or not isinstance(data, bytes):
                 raise BagError(f"row {row} of the table 'messages' is damaged")
             name, msgtype, profiles = topics[topic]
             yield Record(str(name), str(msgtype), str(profiles or ""), stamp, data)
-    except sqlite3.Error as error:
-        raise BagError(f"{error}{_missing_pages(path)}") from error
     finally:
-        connection.close()
+        connection.close(True)
 
 
-def _missing_pages(path: Path) -> str:
-    """What an SQLite header says of a truncated file (https://sqlite.org/fileformat.html, bytes 16 and 28)."""
+def _sqlite_size(path: Path) -> tuple[int, int]:
+    """Page size and size in bytes that an SQLite header claims (https://sqlite.org/fileformat.html)."""
     with path.open("rb") as stream:
         header = stream.read(32)
     if len(header) < 32 or not header.startswith(b"SQLite format 3\0"):
-        return "; it does not start as an SQLite file does"
+        raise BagError("it does not start as an SQLite file does")
     page_size = struct.unpack_from(">H", header, 16)[0]
-    expected = (65536 if page_size == 1 else page_size) * struct.unpack_from(">I", header, 28)[0]
-    found = path.stat().st_size
-    return f"; it is truncated: {found} of {expected} bytes are there" if found < expected else ""
+    page_size = 65536 if page_size == 1 else page_size
+    if page_size < 512 or page_size & (page_size - 1):
+        raise BagError(f"its SQLite header has page size {page_size}, expected a power of two from 512")
+    return page_size, page_size * struct.unpack_from(">I", header, 28)[0]
 
 
 class _Cursor:
@@ -176,6 +208,8 @@ def _scan_mcap(path: Path) -> Iterator[Record]:
             if length > remaining:
                 raise BagError(f"it is truncated: byte {start} begins a record of {length} bytes, {remaining} are there")
             if opcode == _FOOTER:
+                if stream.read(len(MAGIC)) != MAGIC:
+                    raise BagError("it does not end as an MCAP file does")
                 return
 
 

@@ -18,7 +18,7 @@ from typing import Any
 import yaml
 from rosbags.rosbag2 import Reader
 
-from geoseg_ros.bag_recovery import scan
+from geoseg_ros.bag_recovery import is_cut_short, scan
 from geoseg_ros.bag_topics import find_camera
 from geoseg_ros.bag_types import TopicInfo, build_message, deserialise, stamp_fields, stamp_nanoseconds
 from geoseg_ros.bag_writer import STORAGES, BagWriter
@@ -51,15 +51,8 @@ class _File:
         self.reader: Reader | None = None
         self.topics: dict[str, TopicInfo] = {}
         self.start, self.end = sys.maxsize, 0
-        reader = None
-        try:
-            reader = Reader(path)
-            reader.open()
-        except Exception:  # whatever the library trips over in a foreign file, the scan says what is wrong
-            self._survey()
-            return
-        if path.suffix == ".mcap" and not reader.storage.chunks:
-            reader.close()
+        reader = _open_by_index(path)
+        if reader is None:
             self._survey()
             return
         self.reader = reader
@@ -115,6 +108,21 @@ class _File:
     def close(self) -> None:
         if self.reader is not None:
             self.reader.close()
+
+
+def _open_by_index(path: Path) -> Reader | None:
+    """The file's reader, or None where it has no sound index."""
+    try:
+        if is_cut_short(path):
+            return None
+        reader = Reader(path)
+        reader.open()
+    except Exception:  # whatever the library trips over in a foreign file: the scan says what is wrong
+        return None
+    if path.suffix == ".mcap" and not reader.storage.chunks:
+        reader.close()
+        return None
+    return reader
 
 
 def is_bag(path: Path) -> bool:
