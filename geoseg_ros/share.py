@@ -12,9 +12,11 @@ from geoseg_ros.errors import ConfigError
 
 PACKAGE = "geoseg_ros"
 DDS_PROFILE = "config/fastdds.xml"
-# Fast DDS 3 (Kilted and later) reads the first name, Fast DDS 2 (Jazzy, Humble) the second.
-DDS_PROFILE_VARIABLES = ("FASTDDS_DEFAULT_PROFILES_FILE", "FASTRTPS_DEFAULT_PROFILES_FILE")
-DDS_USER_VARIABLES = (*DDS_PROFILE_VARIABLES, "FASTDDS_BUILTIN_TRANSPORTS")
+PROFILE_VARIABLE = "FASTDDS_DEFAULT_PROFILES_FILE"
+# Fast DDS 2, of the older ROS distributions, reads another name, which makes Fast DDS 3 warn.
+OLD_PROFILE_VARIABLE = "FASTRTPS_DEFAULT_PROFILES_FILE"
+OLD_DISTRIBUTIONS = ("humble", "iron", "jazzy")
+DDS_USER_VARIABLES = (PROFILE_VARIABLE, OLD_PROFILE_VARIABLE, "FASTDDS_BUILTIN_TRANSPORTS")
 
 
 def share_path(name: str) -> Path:
@@ -41,8 +43,8 @@ def dds_environment(environment: Mapping[str, str] = os.environ) -> dict[str, st
     """
     if any(environment.get(name) for name in DDS_USER_VARIABLES):
         return {}
-    profile = str(share_path(DDS_PROFILE))
-    return {name: profile for name in DDS_PROFILE_VARIABLES}
+    is_old = environment.get("ROS_DISTRO") in OLD_DISTRIBUTIONS
+    return {OLD_PROFILE_VARIABLE if is_old else PROFILE_VARIABLE: str(share_path(DDS_PROFILE))}
 
 
 def _share_roots() -> Iterator[Path]:

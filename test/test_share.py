@@ -50,12 +50,18 @@ def test_nowhere_names_the_file_and_the_places(installed: Path, tmp_path: Path) 
     assert str(tmp_path / "environment" / "share" / "geoseg_ros") in str(error.value)
 
 
-def test_profile_is_set_where_the_user_set_nothing(repository: Path) -> None:
-    profile = str(repository / "config" / "fastdds.xml")
-    assert dds_environment({}) == {
-        "FASTDDS_DEFAULT_PROFILES_FILE": profile,
-        "FASTRTPS_DEFAULT_PROFILES_FILE": profile,
-    }
+@pytest.mark.parametrize(
+    ("environment", "variable"),
+    [
+        ({}, "FASTDDS_DEFAULT_PROFILES_FILE"),
+        ({"ROS_DISTRO": "kilted"}, "FASTDDS_DEFAULT_PROFILES_FILE"),
+        ({"ROS_DISTRO": "jazzy"}, "FASTRTPS_DEFAULT_PROFILES_FILE"),
+    ],
+)
+def test_profile_is_set_where_the_user_set_nothing(
+    repository: Path, environment: dict[str, str], variable: str
+) -> None:
+    assert dds_environment(environment) == {variable: str(repository / "config" / "fastdds.xml")}
 
 
 @pytest.mark.parametrize(
