@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import resource
 import threading
 import time
@@ -15,7 +16,7 @@ from rclpy.impl.rcutils_logger import RcutilsLogger
 from rclpy.node import Node
 
 from geoseg_ros.nodes.statistics import Snapshot
-from geoseg_ros.share import DDS_PROFILE, DDS_PROFILE_VARIABLES, share_path
+from geoseg_ros.share import dds_environment
 
 LOG_PERIOD = 5.0  # s, between two log lines about the same thing
 RECENT = 10.0  # s, for which a problem stays in diagnostics
@@ -138,8 +139,9 @@ def loss_advice(snapshot: Snapshot, topic: str) -> str:
     """What to do about images that were sent but not received; empty where too few are missing."""
     if snapshot.lost <= LOSS_WORTH_A_WARNING * snapshot.sent:
         return ""
+    profile = dds_environment({"ROS_DISTRO": os.environ.get("ROS_DISTRO", "")})
+    settings = " ".join(f"{name}={path}" for name, path in profile.items())
     return (
         f"{snapshot.lost} of {snapshot.sent} images on {topic} were lost before this node: start the camera's process "
-        f"with {DDS_PROFILE_VARIABLES[0]}={share_path(DDS_PROFILE)} (Fast DDS; before ROS 2 Kilted "
-        f"{DDS_PROFILE_VARIABLES[1]}), or lower its rate or resolution"
+        f"with {settings} (Fast DDS), or lower its rate or resolution"
     )
