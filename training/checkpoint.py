@@ -1,4 +1,5 @@
-"""Checkpoints without pickle: one safetensors file with network, optimizer and averaged weights, its header the counters.
+"""Checkpoints without pickle: one safetensors file with network, optimizer and averaged weights, its header
+the counters.
 
 The file is written beside and renamed, so a run killed at any moment finds its last complete checkpoint.
 """
@@ -36,19 +37,25 @@ def save_checkpoint(state: TrainingState, path: Path) -> None:
     """Write the state to ``path``, atomically."""
     tensors = {f"network.{name}": value for name, value in state.network.state_dict().items()}
     for index, entries in state.optimizer.state_dict()["state"].items():
-        tensors.update({f"optimizer.{index}.{key}": value for key, value in entries.items() if value is not None})
+        tensors.update(
+            {f"optimizer.{index}.{key}": value for key, value in entries.items() if value is not None}
+        )
     header = {"format": _FORMAT, "step": state.step}
     if state.average is not None:
         values, header["average_updates"] = state.average.state()
         tensors.update({f"average.{name}": value for name, value in values.items()})
     temporary = path.with_name(f".{path.name}.partial")
-    independent = {name: value.detach().cpu().clone(memory_format=torch.contiguous_format) for name, value in tensors.items()}
+    independent = {
+        name: value.detach().cpu().clone(memory_format=torch.contiguous_format)
+        for name, value in tensors.items()
+    }
     save_file(independent, temporary, metadata={_HEADER: json.dumps(header)})
     os.replace(temporary, path)
 
 
 def load_checkpoint(state: TrainingState, path: Path) -> None:
-    """Restore the state that :func:`save_checkpoint` wrote; ConfigError when the file does not fit the network."""
+    """Restore the state that :func:`save_checkpoint` wrote; ConfigError when the file does not fit the
+    network."""
     try:
         with safe_open(path, framework="pt") as file:
             header = json.loads((file.metadata() or {})[_HEADER])
@@ -56,7 +63,9 @@ def load_checkpoint(state: TrainingState, path: Path) -> None:
     except (OSError, SafetensorError, KeyError, ValueError) as error:
         raise ConfigError(f"the checkpoint {path} is missing or damaged: {error}") from error
     if header.get("format") != _FORMAT:
-        raise ConfigError(f"the checkpoint {path} has format {header.get('format')}, this version reads {_FORMAT}")
+        raise ConfigError(
+            f"the checkpoint {path} has format {header.get('format')}, this version reads {_FORMAT}"
+        )
     try:
         state.network.load_state_dict(_part(tensors, "network."))
     except RuntimeError as error:

@@ -1,8 +1,8 @@
 """Recipes: a training run as one YAML file, checked before anything is loaded.
 
-The command line's ``key=value`` overrides reach into it with dots (``optimizer.lr=1e-3``, ``data.camvid.batch=4``,
-``data.camvid=null`` removes a source). The resolved recipe is saved as config.yaml beside the weights; training that file
-repeats the run.
+The command line's ``key=value`` overrides reach into it with dots (``optimizer.lr=1e-3``,
+``data.camvid.batch=4``, ``data.camvid=null`` removes a source). The resolved recipe is saved as config.yaml
+beside the weights; training that file repeats the run.
 """
 
 from __future__ import annotations
@@ -27,7 +27,8 @@ RECIPES = Path(__file__).resolve().parent / "recipes"
 
 @dataclass(frozen=True)
 class OptimizerConfig:
-    """AdamW (betas, eps) or SGD (momentum). Weight decay spares norms and biases; ``clip`` bounds the gradient's norm."""
+    """AdamW (betas, eps) or SGD (momentum). Weight decay spares norms and biases; ``clip`` bounds the
+    gradient's norm."""
 
     name: Literal["adamw", "sgd"] = "adamw"
     lr: float = 1e-3
@@ -46,7 +47,8 @@ class OptimizerConfig:
 
 @dataclass(frozen=True)
 class ScheduleConfig:
-    """Linear warm-up over ``warmup`` steps, then the learning rate falls to ``final`` × lr at the last step."""
+    """Linear warm-up over ``warmup`` steps, then the learning rate falls to ``final`` × lr at the last
+    step."""
 
     name: Literal["cosine", "poly", "constant"] = "cosine"
     warmup: int = 0
@@ -62,9 +64,9 @@ class ScheduleConfig:
 class Recipe:
     """Everything that decides a run's weights, and how it reports.
 
-    ``network`` and ``loss`` belong to the task, each entry of ``data`` to the source of its ``kind``. ``crop`` is the
-    (width, height) that every source's images take. ``ema`` is the decay of the averaged weights, 0 for none. ``init`` is
-    a model file whose weights start the run where names and shapes match.
+    ``network`` and ``loss`` belong to the task, each entry of ``data`` to the source of its ``kind``.
+    ``crop`` is the (width, height) that every source's images take. ``ema`` is the decay of the averaged
+    weights, 0 for none. ``init`` is a model file whose weights start the run where names and shapes match.
     """
 
     task: str
@@ -110,7 +112,8 @@ FREE_ON_RESUME = ("name", "workers", "log_every", "picture_every", "checkpoint_e
 def load_recipe(name_or_path: str, overrides: Sequence[str] = ()) -> Recipe:
     """The recipe of that name in training/recipes, or at that path, with ``key=value`` overrides applied.
 
-    Raises ConfigError for a missing file, bad YAML, unknown keys (naming the nearest), and values of a wrong type.
+    Raises ConfigError for a missing file, bad YAML, unknown keys (naming the nearest), and values of a wrong
+    type.
     """
     path = find_recipe(name_or_path)
     try:
@@ -137,7 +140,9 @@ def find_recipe(name_or_path: str) -> Path:
     if shipped.is_file():
         return shipped
     names = sorted(recipe.stem for recipe in RECIPES.glob("*.yaml"))
-    raise ConfigError(f"recipe '{name_or_path}' does not exist; {nearest(name_or_path, names)}, or give a .yaml file")
+    raise ConfigError(
+        f"recipe '{name_or_path}' does not exist; {nearest(name_or_path, names)}, or give a .yaml file"
+    )
 
 
 def apply_overrides(raw: dict[str, Any], overrides: Sequence[str]) -> dict[str, Any]:

@@ -28,14 +28,16 @@ def dry_run(recipe: Recipe) -> str:
         scalars = trainer.step(batch)
         ended = time.perf_counter()
     for name, part in batch.items():
-        lines.append(f"batch {name}: " + ", ".join(f"{key} {tuple(value.shape)}" for key, value in part.items()))
+        lines.append(
+            f"batch {name}: " + ", ".join(f"{key} {tuple(value.shape)}" for key, value in part.items())
+        )
     pictures = trainer.pictures(batch)
     lines.append("pictures: " + ", ".join(f"{name} {picture.shape}" for name, picture in pictures.items()))
     lines.append("step: " + ", ".join(f"{name} {value:.4g}" for name, value in scalars.items()))
     hours = (ended - started) * recipe.steps / 3600
     lines.append(
-        f"data ready in {ready - began:.1f} s; {ended - loaded:.2f} s per step and {loaded - started:.3f} s for its data; "
-        f"{recipe.steps} steps take about {hours:.1f} h without workers"
+        f"data ready in {ready - began:.1f} s; {ended - loaded:.2f} s per step and "
+        f"{loaded - started:.3f} s for its data; {recipe.steps} steps take about {hours:.1f} h without workers"
     )
     lines.append(f"peak memory {_peak_memory() / 2**30:.2f} GiB")
     if trainer.init_report:

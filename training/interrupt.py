@@ -8,7 +8,8 @@ from types import FrameType, TracebackType
 
 
 class StopRequest:
-    """Inside the block the first SIGINT or SIGTERM only sets ``requested``; a second one interrupts at once."""
+    """Inside the block the first SIGINT or SIGTERM only sets ``requested``; a second one interrupts at
+    once."""
 
     _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 

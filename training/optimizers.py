@@ -26,7 +26,8 @@ def create_optimizer(network: nn.Module, config: OptimizerConfig) -> torch.optim
 
 
 def learning_rate(step: int, steps: int, peak: float, config: ScheduleConfig) -> float:
-    """The learning rate of 0-based ``step`` out of ``steps``: linear warm-up to ``peak``, then the schedule's fall."""
+    """The learning rate of 0-based ``step`` out of ``steps``: linear warm-up to ``peak``, then the schedule's
+    fall."""
     if step < config.warmup:
         return peak * (step + 1) / config.warmup
     progress = min(1.0, (step - config.warmup) / max(1, steps - 1 - config.warmup))
@@ -39,10 +40,11 @@ def learning_rate(step: int, steps: int, peak: float, config: ScheduleConfig) ->
 
 
 class MovingAverage:
-    """Exponential moving average of a network's parameters and floating-point buffers (batch-norm statistics).
+    """Exponential moving average of a network's parameters and floating-point buffers (batch-norm
+    statistics).
 
-    After the n-th update the weight of the past is min(decay, (1 + n)/(10 + n)), so that early steps are forgotten.
-    Buffers that are not floating point are copied.
+    After the n-th update the weight of the past is min(decay, (1 + n)/(10 + n)), so that early steps are
+    forgotten. Buffers that are not floating point are copied.
     """
 
     def __init__(self, network: nn.Module, decay: float) -> None:

@@ -9,12 +9,20 @@ from types import TracebackType
 
 import numpy as np
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 from torch.utils.tensorboard import SummaryWriter
 
 
 class RunLog:
-    """Writes to ``folder``/tensorboard and ``folder``/log.txt; shows a progress bar on a terminal, plain lines elsewhere."""
+    """Writes to ``folder``/tensorboard and ``folder``/log.txt; shows a progress bar on a terminal, plain
+    lines elsewhere."""
 
     def __init__(self, folder: Path, first_step: int, steps: int) -> None:
         self._steps = steps
@@ -59,9 +67,13 @@ class RunLog:
             self._writer.add_scalar(name, value, step)
         shown = "  ".join(f"{name} {value:.4g}" for name, value in values.items())
         if self._progress is not None:
-            losses = "  ".join(f"{name} {value:.4g}" for name, value in values.items() if not name.startswith("train/"))
+            losses = "  ".join(
+                f"{name} {value:.4g}" for name, value in values.items() if not name.startswith("train/")
+            )
             self._progress.update(self._bar, status=losses)
-        self._write(f"step {step}/{self._steps}  left {self._time_left(step)}  {shown}", plain=self._progress is None)
+        self._write(
+            f"step {step}/{self._steps}  left {self._time_left(step)}  {shown}", plain=self._progress is None
+        )
 
     def pictures(self, step: int, pictures: dict[str, np.ndarray]) -> None:
         """Log H×W×3 uint8 RGB pictures."""

@@ -1,7 +1,8 @@
 """Read untrusted mappings (YAML, command line) into typed, frozen dataclasses.
 
-The dataclass is the schema: its fields name the keys, its annotations the types, its defaults the optional values
-and its ``__post_init__`` the bounds. Everything else is refused with a :class:`ConfigError` that names the key.
+The dataclass is the schema: its fields name the keys, its annotations the types, its defaults the optional
+values and its ``__post_init__`` the bounds. Everything else is refused with a :class:`ConfigError` that names
+the key.
 """
 
 from __future__ import annotations
@@ -21,7 +22,8 @@ T = TypeVar("T")
 def parse(cls: type[T], mapping: Mapping[str, Any], where: str) -> T:
     """Build the dataclass ``cls`` from ``mapping``; ``where`` opens every error message ("recipe x.yaml").
 
-    Raises ConfigError for an unknown key (with the nearest valid one), a missing key or a value of another type.
+    Raises ConfigError for an unknown key (with the nearest valid one), a missing key or a value of another
+    type.
     """
     if not isinstance(mapping, Mapping):
         raise ConfigError(f"{where}: found {_shown(mapping)}, expected a mapping of {', '.join(_names(cls))}")
@@ -84,7 +86,9 @@ def _convert_tuple(arguments: tuple[Any, ...], value: Any, where: str) -> tuple[
         arguments = arguments[:1] * len(value)
     if len(value) != len(arguments):
         raise ConfigError(f"{where} has {len(value)} entries, expected {len(arguments)}")
-    return tuple(convert(hint, entry, f"{where}[{i}]") for i, (hint, entry) in enumerate(zip(arguments, value)))
+    return tuple(
+        convert(hint, entry, f"{where}[{i}]") for i, (hint, entry) in enumerate(zip(arguments, value))
+    )
 
 
 def _convert_scalar(hint: type, value: Any, where: str) -> Any:

@@ -1,8 +1,9 @@
 """The training loop (Lightning Fabric): step-indexed batches, checkpoints, exact resume, NaN guard, reports.
 
-A run folder holds config.yaml (the resolved recipe), checkpoint.safetensors, bundle.safetensors (the model so far), log.txt
-and tensorboard/. Batches and random numbers of a step derive from the recipe's seed and the step's number alone, so a run
-killed at any moment and resumed ends with the weights of an uninterrupted one (bit for bit on the same CPU).
+A run folder holds config.yaml (the resolved recipe), checkpoint.safetensors, bundle.safetensors (the model so
+far), log.txt and tensorboard/. Batches and random numbers of a step derive from the recipe's seed and the
+step's number alone, so a run killed at any moment and resumed ends with the weights of an uninterrupted one
+(bit for bit on the same CPU).
 """
 
 from __future__ import annotations
@@ -81,7 +82,8 @@ class Trainer:
         }
 
     def step(self, batch: Batch) -> dict[str, float]:
-        """One optimizer step on a prepared batch; returns the scalars. Raises TrainingError when a number is not finite."""
+        """One optimizer step on a prepared batch; returns the scalars. Raises TrainingError when a number is
+        not finite."""
         step, recipe = self.state.step, self.recipe
         torch.manual_seed(int(np.random.SeedSequence([recipe.seed, step]).generate_state(1)[0]))
         rate = learning_rate(step, recipe.steps, recipe.optimizer.lr, recipe.schedule)
@@ -89,7 +91,10 @@ class Trainer:
             group["lr"] = rate
         self.optimizer.zero_grad()
         loss, scalars = self.module(batch, step)
-        values = {"loss": float(loss.detach()), **{name: float(value.detach()) for name, value in scalars.items()}}
+        values = {
+            "loss": float(loss.detach()),
+            **{name: float(value.detach()) for name, value in scalars.items()},
+        }
         if not math.isfinite(values["loss"]):
             raise TrainingError(f"the loss of step {step} is not finite ({_listed(values)})")
         self.fabric.backward(loss)
@@ -132,8 +137,9 @@ class Trainer:
 def train(recipe: Recipe, folder: Path, resume: bool) -> Path:
     """Run ``recipe`` in ``folder`` to its last step; returns the model file.
 
-    Ctrl-C saves a checkpoint at the end of the step and raises KeyboardInterrupt. ConfigError when the folder holds a run
-    already and ``resume`` is false, or a run of another recipe; TrainingError when loss or gradient stop being finite.
+    Ctrl-C saves a checkpoint at the end of the step and raises KeyboardInterrupt. ConfigError when the folder
+    holds a run already and ``resume`` is false, or a run of another recipe; TrainingError when loss or
+    gradient stop being finite.
     """
     check_run_folder(recipe, folder, resume)
     trainer = Trainer(recipe)
@@ -160,13 +166,17 @@ def _loop(trainer: Trainer, folder: Path, log: RunLog, stop: StopRequest) -> Non
         try:
             scalars = trainer.step(batch)
         except TrainingError as error:
-            raise TrainingError(f"{error}; its batch is saved in {_save_batch(batch, folder, state.step)}") from None
+            raise TrainingError(
+                f"{error}; its batch is saved in {_save_batch(batch, folder, state.step)}"
+            ) from None
         ended = time.perf_counter()
         window.append({**scalars, "train/step_s": ended - began, "train/data_s": loaded - began})
         log.advance(state.step)
         last = state.step == recipe.steps
         if state.step % recipe.log_every == 0 or last:
-            log.scalars(state.step, {name: float(np.mean([entry[name] for entry in window])) for name in window[-1]})
+            log.scalars(
+                state.step, {name: float(np.mean([entry[name] for entry in window])) for name in window[-1]}
+            )
             window.clear()
         if state.step % recipe.picture_every == 0 or last:
             log.pictures(state.step, trainer.pictures(batch))
@@ -179,25 +189,33 @@ def _loop(trainer: Trainer, folder: Path, log: RunLog, stop: StopRequest) -> Non
 
 
 def check_run_folder(recipe: Recipe, folder: Path, resume: bool) -> None:
-    """ConfigError unless ``folder`` is free for a new run, or holds a run of the same recipe when resuming."""
+    """ConfigError unless ``folder`` is free for a new run, or holds a run of the same recipe when
+    resuming."""
     config = folder / CONFIG
     if not resume:
         if config.exists():
-            raise ConfigError(f"{folder} already holds a run; give --resume to go on with it or --out for another folder")
+            raise ConfigError(
+                f"{folder} already holds a run; give --resume to go on with it or --out for another folder"
+            )
         return
     if not config.exists():
         raise ConfigError(f"{folder} holds no run to resume ({config} is missing)")
     different = differing_keys(load_recipe(str(config)), recipe)
     if different:
-        raise ConfigError(f"the run in {folder} was started with another {', '.join(different)}; resume needs the same")
+        raise ConfigError(
+            f"the run in {folder} was started with another {', '.join(different)}; resume needs the same"
+        )
 
 
 def initialise(network: nn.Module, recipe: Recipe) -> str:
-    """Copy the weights of the model file ``recipe.init`` where name and shape match; returns the report of the match."""
+    """Copy the weights of the model file ``recipe.init`` where name and shape match; returns the report of
+    the match."""
     path = Path(recipe.init) if Path(recipe.init).exists() else find_data(recipe.init, recipe.data_root)
     own = network.state_dict()
     found = load_bundle(path).weights
-    matching = {name: value for name, value in found.items() if name in own and own[name].shape == value.shape}
+    matching = {
+        name: value for name, value in found.items() if name in own and own[name].shape == value.shape
+    }
     if not matching:
         raise ConfigError(f"init: no weight of {path} has a name and shape of this recipe's network")
     network.load_state_dict(matching, strict=False)
@@ -212,22 +230,42 @@ def initialise(network: nn.Module, recipe: Recipe) -> str:
 def git_commit() -> str | None:
     """The commit of the checkout, with "+" when it has changes; None outside a git checkout."""
     try:
-        command = ["git", "-C", str(CHECKOUT), "describe", "--always", "--abbrev=40", "--dirty=+", "--exclude=*"]
+        command = [
+            "git",
+            "-C",
+            str(CHECKOUT),
+            "describe",
+            "--always",
+            "--abbrev=40",
+            "--dirty=+",
+            "--exclude=*",
+        ]
         return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
     except (OSError, subprocess.CalledProcessError):
         return None
 
 
 def _opening(trainer: Trainer, folder: Path) -> str:
-    images = ", ".join(f"{name} {len(s)} images, {s.config.batch} per step" for name, s in trainer.sources.items())
+    images = ", ".join(
+        f"{name} {len(s)} images, {s.config.batch} per step" for name, s in trainer.sources.items()
+    )
     count = sum(p.numel() for p in trainer.state.network.parameters()) / 1e6
-    start = f"resumed after step {trainer.state.step}" if trainer.state.step else trainer.init_report or "new run"
+    start = (
+        f"resumed after step {trainer.state.step}" if trainer.state.step else trainer.init_report or "new run"
+    )
     return f"{folder}: {start}; {count:.2f} M parameters; {images}"
 
 
 def _save_batch(batch: Batch, folder: Path, step: int) -> Path:
     path = folder / f"not_finite_step_{step}.npz"
-    np.savez(path, **{f"{name}.{key}": value.cpu().numpy() for name, part in batch.items() for key, value in part.items()})
+    np.savez(
+        path,
+        **{
+            f"{name}.{key}": value.cpu().numpy()
+            for name, part in batch.items()
+            for key, value in part.items()
+        },
+    )
     return path
 
 

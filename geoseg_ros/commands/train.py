@@ -10,17 +10,25 @@ HELP = "Train a model from a recipe"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of ``geoseg train``."""
-    parser.add_argument("recipe", metavar="RECIPE", help="a recipe's name, a .yaml file, or the config.yaml of a former run")
+    parser.add_argument(
+        "recipe", metavar="RECIPE", help="a recipe's name, a .yaml file, or the config.yaml of a former run"
+    )
     parser.add_argument(
         "overrides",
         metavar="KEY=VALUE",
         nargs="*",
         help="change a value of the recipe, e.g. optimizer.lr=1e-3 or data.camvid=null",
     )
-    parser.add_argument("--out", type=Path, help="the run's folder (default: runs/NAME, NAME from the recipe)")
-    parser.add_argument("--resume", action="store_true", help="go on with the run in the folder, exactly where it was saved")
     parser.add_argument(
-        "--dry-run", action="store_true", help="check recipe, data and memory with a few steps; writes nothing"
+        "--out", type=Path, help="the run's folder (default: runs/NAME, NAME from the recipe)"
+    )
+    parser.add_argument(
+        "--resume", action="store_true", help="go on with the run in the folder, exactly where it was saved"
+    )
+    parser.add_argument(
+        "--dry-run",
+        action="store_true",
+        help="check recipe, data and memory with a few steps; writes nothing",
     )
 
 

@@ -1,4 +1,5 @@
-"""Augmentation: intrinsics, flow and pose stay consistent with the pictures; jitter touches the network's input only."""
+"""Augmentation: intrinsics, flow and pose stay consistent with the pictures; jitter touches the network's
+input only."""
 
 from __future__ import annotations
 
@@ -28,7 +29,8 @@ POSE[:3, 3] = [0.1, -0.05, 0.8]
 
 
 def plane_sample() -> dict[str, np.ndarray]:
-    """A slanted plane in front of CAMERA (z = 8 + 0.5 x + 0.3 y), seen again from POSE, with its exact flow."""
+    """A slanted plane in front of CAMERA (z = 8 + 0.5 x + 0.3 y), seen again from POSE, with its exact
+    flow."""
     columns, rows = np.meshgrid(np.arange(96), np.arange(48))
     ray_x, ray_y = (columns - CAMERA.cx) / CAMERA.fx, (rows - CAMERA.cy) / CAMERA.fy
     depth = (8 / (1 - 0.5 * ray_x - 0.3 * ray_y)).astype(np.float32)
@@ -68,7 +70,9 @@ def test_flip_mirrors_intrinsics_flow_and_pose():
 
 
 @pytest.mark.parametrize("mirrored", [False, True])
-@pytest.mark.parametrize(("box", "size"), [((6, 3, 60, 30), (60, 30)), ((9, 0, 72, 48), (24, 16)), ((3, 6, 84, 36), (28, 36))])
+@pytest.mark.parametrize(
+    ("box", "size"), [((6, 3, 60, 30), (60, 30)), ((9, 0, 72, 48), (24, 16)), ((3, 6, 84, 36), (28, 36))]
+)
 def test_flow_stays_the_rigid_flow_of_depth_intrinsics_and_pose(box, size, mirrored):
     """Sizes at which the nearest pixel lies exactly under the new one, so that equality is exact."""
     result = crop_and_scale(plane_sample(), box, size)
@@ -77,7 +81,12 @@ def test_flow_stays_the_rigid_flow_of_depth_intrinsics_and_pose(box, size, mirro
     np.testing.assert_allclose(result["flow"].transpose(2, 0, 1), expected, atol=1e-4)
 
 
-@given(seed=st.integers(0, 10_000), low=st.floats(0.5, 1.0), high=st.floats(1.0, 2.5), stretch=st.floats(0.7, 1.4))
+@given(
+    seed=st.integers(0, 10_000),
+    low=st.floats(0.5, 1.0),
+    high=st.floats(1.0, 2.5),
+    stretch=st.floats(0.7, 1.4),
+)
 @settings(max_examples=40, deadline=None)
 def test_any_augmentation_keeps_geometry_consistent(seed, low, high, stretch):
     config = AugmentConfig(scale=(low, high), aspect=(min(1, stretch), max(1, stretch)))
@@ -88,7 +97,9 @@ def test_any_augmentation_keeps_geometry_consistent(seed, low, high, stretch):
     np.testing.assert_array_equal(known, np.isfinite(result["depth"][0]))
     np.testing.assert_array_equal(known, result["semantic"] != 255)
     np.testing.assert_array_equal(known, np.isfinite(result["motion"][0]))
-    assert np.abs(result["flow"] - expected)[:, known].max() < 0.35  # nearest value, at most half a pixel beside
+    assert (
+        np.abs(result["flow"] - expected)[:, known].max() < 0.35
+    )  # nearest value, at most half a pixel beside
     assert result["image_clean"].shape == (3, 24, 48)
 
 
@@ -157,7 +168,8 @@ def test_the_anchor_bounds_the_vertical_place():
 
 
 @pytest.mark.parametrize(
-    "change", [{"scale": (0.0, 1.0)}, {"scale": (2.0, 1.0)}, {"flip": 1.5}, {"hue": 1.0}, {"anchor": (0.5, 1.5)}]
+    "change",
+    [{"scale": (0.0, 1.0)}, {"scale": (2.0, 1.0)}, {"flip": 1.5}, {"hue": 1.0}, {"anchor": (0.5, 1.5)}],
 )
 def test_values_out_of_bounds_are_refused(change):
     with pytest.raises(ConfigError, match=next(iter(change))):

@@ -34,7 +34,14 @@ def test_defaults_and_types(recipe_file):
 
 
 def test_overrides_reach_into_the_recipe(recipe_file):
-    overrides = ["optimizer.lr=1e-3", "data.a.batch=4", "data.b.kind=x", "steps=20", "augment.scale=[0.5, 2]", "init=m.st"]
+    overrides = [
+        "optimizer.lr=1e-3",
+        "data.a.batch=4",
+        "data.b.kind=x",
+        "steps=20",
+        "augment.scale=[0.5, 2]",
+        "init=m.st",
+    ]
     recipe = load_recipe(str(recipe_file), overrides)
     assert recipe.optimizer.lr == 0.001
     assert recipe.data == {"a": {"kind": "labelled_folder", "batch": 4}, "b": {"kind": "x"}}
@@ -86,12 +93,18 @@ def test_missing_things_are_named(tmp_path):
 
 
 def test_a_saved_recipe_is_the_same_recipe(recipe_file, tmp_path):
-    recipe = load_recipe(str(recipe_file), ["optimizer.clip=null", "loss.weights={a: 1.5}", "schedule.warmup=3"])
+    recipe = load_recipe(
+        str(recipe_file), ["optimizer.clip=null", "loss.weights={a: 1.5}", "schedule.warmup=3"]
+    )
     save_recipe(recipe, tmp_path / "config.yaml")
     again = load_recipe(str(tmp_path / "config.yaml"))
     assert again == recipe
     assert differing_keys(again, recipe) == []
-    assert differing_keys(again, load_recipe(str(recipe_file), ["workers=2"])) == ["loss", "optimizer", "schedule"]
+    assert differing_keys(again, load_recipe(str(recipe_file), ["workers=2"])) == [
+        "loss",
+        "optimizer",
+        "schedule",
+    ]
 
 
 def test_overrides_leave_the_original_alone():

@@ -73,7 +73,9 @@ def test_a_run_killed_with_sigkill_resumes_bit_for_bit(recipe_file, tmp_path, op
     assert_same_run(tmp_path / "killed", tmp_path / "whole")
 
 
-def test_an_interrupted_run_saves_its_last_step_and_resumes_bit_for_bit(recipe_file, tmp_path, monkeypatch, capsys):
+def test_an_interrupted_run_saves_its_last_step_and_resumes_bit_for_bit(
+    recipe_file, tmp_path, monkeypatch, capsys
+):
     monkeypatch.setattr(cli, "COMMANDS", ("train",))
     out = ["--out", str(tmp_path / "stopped")]
     assert cli.main(["train", recipe_file, "loss.stop=[6, SIGINT]", *out]) == 130
@@ -98,8 +100,13 @@ def test_the_run_folder_holds_config_log_pictures_and_bundle(recipe_file, tmp_pa
     assert "step 12/12" in (tmp_path / "run/log.txt").read_text()
     events = EventAccumulator(str(tmp_path / "run/tensorboard")).Reload()
     assert [event.step for event in events.Scalars("loss")] == [4, 8, 12]
-    assert {"loss", "semantic", "train/lr", "train/gradient_norm", "train/data_s"} <= set(events.Tags()["scalars"])
-    assert [(image.step, image.width, image.height) for image in events.Images("semantic")] == [(6, 24, 16), (12, 24, 16)]
+    assert {"loss", "semantic", "train/lr", "train/gradient_norm", "train/data_s"} <= set(
+        events.Tags()["scalars"]
+    )
+    assert [(image.step, image.width, image.height) for image in events.Images("semantic")] == [
+        (6, 24, 16),
+        (12, 24, 16),
+    ]
     again = train(load_recipe(str(tmp_path / "run/config.yaml")), tmp_path / "again", resume=False)
     assert all(torch.equal(value, bundle.weights[name]) for name, value in load_bundle(again).weights.items())
 
@@ -112,7 +119,9 @@ def test_workers_do_not_change_the_result(recipe_file, tmp_path):
 
 def test_a_loss_that_is_not_finite_stops_with_its_batch_saved(recipe_file, tmp_path):
     recipe = load_recipe(recipe_file, ["loss.poison=7"])
-    with pytest.raises(TrainingError, match=r"loss of step 7 is not finite \(loss nan, semantic nan\).*step_7.npz"):
+    with pytest.raises(
+        TrainingError, match=r"loss of step 7 is not finite \(loss nan, semantic nan\).*step_7.npz"
+    ):
         train(recipe, tmp_path / "run", resume=False)
     saved = np.load(tmp_path / "run/not_finite_step_7.npz")
     assert saved["stills.image"].shape == (2, 3, 16, 24)

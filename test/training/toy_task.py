@@ -1,4 +1,5 @@
-"""A tiny training task and data set for the trainer's tests; run as a script, it is ``geoseg train`` with the task known."""
+"""A tiny training task and data set for the trainer's tests; run as a script, it is ``geoseg train`` with the
+task known."""
 
 from __future__ import annotations
 
@@ -37,7 +38,8 @@ data:
 
 @register_task("toy")
 class ToyTask:
-    """Pixel classification with dropout and batch norm. ``loss.stop`` = [step, signal name] signals its own process."""
+    """Pixel classification with dropout and batch norm. ``loss.stop`` = [step, signal name] signals its own
+    process."""
 
     def __init__(self, recipe) -> None:
         self.autocast = nullcontext

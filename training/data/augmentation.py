@@ -1,8 +1,10 @@
-"""Augmentation of whole training samples: geometry with the intrinsics kept right, colour on the network's input only.
+"""Augmentation of whole training samples: geometry with the intrinsics kept right, colour on the network's
+input only.
 
-A raw sample is a dict in OpenCV layout: image, previous H×W×3 uint8 RGB; depth H×W float32 metres; semantic H×W uint8;
-flow H×W×2 float32 (to the previous image); motion H×W float32; K 3×3; previous_from_current 4×4. Every key but ``image``
-may be absent. :func:`augment` crops, scales and flips all of them alike and returns the layout of the training batch.
+A raw sample is a dict in OpenCV layout: image, previous H×W×3 uint8 RGB; depth H×W float32 metres; semantic
+H×W uint8; flow H×W×2 float32 (to the previous image); motion H×W float32; K 3×3; previous_from_current 4×4.
+Every key but ``image`` may be absent. :func:`augment` crops, scales and flips all of them alike and returns
+the layout of the training batch.
 """
 
 from __future__ import annotations
@@ -26,11 +28,13 @@ _RGB_FROM_YIQ = np.linalg.inv(_YIQ)
 
 @dataclass(frozen=True)
 class AugmentConfig:
-    """How strongly samples vary. Probabilities are in [0, 1]; colour strengths are half widths around "unchanged".
+    """How strongly samples vary. Probabilities are in [0, 1]; colour strengths are half widths around
+    "unchanged".
 
-    ``scale`` is relative to the scale at which the image just covers the crop: below 1 the crop is padded (image edge
-    repeated, ground truth unknown), above 1 it is a part of the image. ``aspect`` is the vertical scale over the horizontal
-    one. ``anchor`` bounds the crop's vertical place, 0 at the top of the picture, 1 at its bottom. ``per_frame`` is the share of the jitter that differs between the two frames.
+    ``scale`` is relative to the scale at which the image just covers the crop: below 1 the crop is padded
+    (image edge repeated, ground truth unknown), above 1 it is a part of the image. ``aspect`` is the vertical
+    scale over the horizontal one. ``anchor`` bounds the crop's vertical place, 0 at the top of the picture, 1
+    at its bottom. ``per_frame`` is the share of the jitter that differs between the two frames.
     """
 
     scale: tuple[float, float] = (1.0, 1.5)
@@ -67,8 +71,9 @@ class AugmentConfig:
 def augment(sample: Sample, size: tuple[int, int], config: AugmentConfig, rng: np.random.Generator) -> Sample:
     """One training example of ``size`` (width, height) from a raw sample.
 
-    Returns image, previous (jittered), image_clean, previous_clean: 3×H×W float32 in [0, 1]; depth, motion 1×H×W float32;
-    semantic H×W int64; flow 2×H×W float32; K 3×3 float32; previous_from_current 4×4 float32; each if the sample has it.
+    Returns image, previous (jittered), image_clean, previous_clean: 3×H×W float32 in [0, 1]; depth, motion
+    1×H×W float32; semantic H×W int64; flow 2×H×W float32; K 3×3 float32; previous_from_current 4×4 float32;
+    each if the sample has it.
     """
     height, width = sample["image"].shape[:2]
     box = random_box((width, height), size, config, rng)
@@ -83,7 +88,8 @@ def augment(sample: Sample, size: tuple[int, int], config: AugmentConfig, rng: n
 def random_box(
     image_size: tuple[int, int], size: tuple[int, int], config: AugmentConfig, rng: np.random.Generator
 ) -> tuple[int, int, int, int]:
-    """The part (x, y, width, height) of an image of ``image_size`` that becomes the crop; it may reach beyond the image."""
+    """The part (x, y, width, height) of an image of ``image_size`` that becomes the crop; it may reach beyond
+    the image."""
     (width, height), (crop_width, crop_height) = image_size, size
     aspect = rng.uniform(*config.aspect)
     scale = rng.uniform(*config.scale) * max(crop_width / width, crop_height / (height * aspect))
@@ -100,8 +106,8 @@ def _random_offset(spare: int, share: float) -> int:
 def crop_and_scale(sample: Sample, box: tuple[int, int, int, int], size: tuple[int, int]) -> Sample:
     """Cut ``box`` (x, y, width, height) out of every array and resize it to ``size`` (width, height).
 
-    Pixel centres are integers: c becomes (c − x + 0.5)·s − 0.5. Images are interpolated, ground truth takes the nearest
-    value; flow is multiplied by the scale; depth keeps its values.
+    Pixel centres are integers: c becomes (c − x + 0.5)·s − 0.5. Images are interpolated, ground truth takes
+    the nearest value; flow is multiplied by the scale; depth keeps its values.
     """
     x, y, box_width, box_height = box
     scale = np.array([size[0] / box_width, size[1] / box_height])
@@ -122,7 +128,9 @@ def _is_picture(key: str) -> bool:
     return key in _IMAGES or key in _PADDING
 
 
-def _resample(key: str, array: np.ndarray, box: tuple[int, int, int, int], size: tuple[int, int]) -> np.ndarray:
+def _resample(
+    key: str, array: np.ndarray, box: tuple[int, int, int, int], size: tuple[int, int]
+) -> np.ndarray:
     x, y, box_width, box_height = box
     height, width = array.shape[:2]
     left, top = max(0, -x), max(0, -y)
@@ -143,7 +151,8 @@ def _resample(key: str, array: np.ndarray, box: tuple[int, int, int, int], size:
 
 
 def flip(sample: Sample) -> Sample:
-    """The sample seen in a mirror: x → width − 1 − x in every array, in K, in the flow and in the pose (S·T·S)."""
+    """The sample seen in a mirror: x → width − 1 − x in every array, in K, in the flow and in the pose
+    (S·T·S)."""
     result = {key: value[:, ::-1] for key, value in sample.items() if _is_picture(key)}
     if "flow" in sample:
         result["flow"] = result["flow"] * np.float32([-1, 1])
@@ -180,7 +189,9 @@ def _jitter_images(sample: Sample, config: AugmentConfig, rng: np.random.Generat
     noise = rng.uniform(0, config.noise_sigma) if rng.random() < config.noise else 0.0
     result = {}
     for key in keys:
-        gamma, matrix = _vary(shared, colour_change(config, rng), config.per_frame) if shared else (1.0, np.eye(3, 4))
+        gamma, matrix = (
+            _vary(shared, colour_change(config, rng), config.per_frame) if shared else (1.0, np.eye(3, 4))
+        )
         if grey:
             matrix = np.hstack([np.tile(_GREY, (3, 1)), np.zeros((3, 1))]) @ np.vstack([matrix, [0, 0, 0, 1]])
         result[key] = _channels_first(_apply(sample[key], gamma, matrix, blur_sigma, noise, rng))
@@ -188,9 +199,11 @@ def _jitter_images(sample: Sample, config: AugmentConfig, rng: np.random.Generat
 
 
 def colour_change(config: AugmentConfig, rng: np.random.Generator) -> tuple[float, np.ndarray]:
-    """A random gamma and the 3×4 affine colour matrix of brightness, contrast, saturation and hue, for RGB in [0, 1]."""
+    """A random gamma and the 3×4 affine colour matrix of brightness, contrast, saturation and hue, for RGB in
+    [0, 1]."""
     brightness, contrast, saturation, hue = (
-        rng.uniform(-width, width) for width in (config.brightness, config.contrast, config.saturation, config.hue)
+        rng.uniform(-width, width)
+        for width in (config.brightness, config.contrast, config.saturation, config.hue)
     )
     gamma = float(np.exp(rng.uniform(-1, 1) * np.log1p(config.gamma)))
     angle = 2 * np.pi * hue
@@ -225,6 +238,14 @@ def _channels_first(image: np.ndarray) -> np.ndarray:
 
 
 def no_augmentation(**changes: Any) -> AugmentConfig:
-    """A configuration that leaves samples as they are but for the crop to size; ``changes`` switch parts back on."""
-    unchanged = {"scale": (1.0, 1.0), "anchor": (0.5, 0.5), "flip": 0.0, "jitter": 0.0, "grey": 0.0, "blur": 0.0}
+    """A configuration that leaves samples as they are but for the crop to size; ``changes`` switch parts back
+    on."""
+    unchanged = {
+        "scale": (1.0, 1.0),
+        "anchor": (0.5, 0.5),
+        "flip": 0.0,
+        "jitter": 0.0,
+        "grey": 0.0,
+        "blur": 0.0,
+    }
     return AugmentConfig(**{**unchanged, "noise": 0.0, **changes})

@@ -39,7 +39,9 @@ def read_label(path: Path) -> np.ndarray:
     if label is None:
         raise ConfigError(f"the label image {path} is missing or cannot be decoded")
     if label.ndim != 2 or label.dtype != np.uint8:
-        raise ConfigError(f"the label image {path} is {label.dtype} {label.shape}, expected 8-bit ids in one channel")
+        raise ConfigError(
+            f"the label image {path} is {label.dtype} {label.shape}, expected 8-bit ids in one channel"
+        )
     return label
 
 
@@ -59,14 +61,18 @@ def read_clip(path: Path) -> list[np.ndarray]:
 
 
 def read_intrinsics(path: Path, section: str | None, image_size: tuple[int, int]) -> np.ndarray:
-    """The 3×3 matrix of a rectified camera from a JSON file with fx, fy, cx, cy (optionally inside ``section``).
+    """The 3×3 matrix of a rectified camera from a JSON file with fx, fy, cx, cy (optionally inside
+    ``section``).
 
-    ConfigError when a number is missing, the camera is distorted, or the file states another image size (width, height).
+    ConfigError when a number is missing, the camera is distorted, or the file states another image size
+    (width, height).
     """
     values = _read_json(path)
     size = (values.get("width", image_size[0]), values.get("height", image_size[1]))
     if size != image_size:
-        raise ConfigError(f"the intrinsics {path} are for {size[0]}×{size[1]}, the images are {image_size[0]}×{image_size[1]}")
+        raise ConfigError(
+            f"the intrinsics {path} are for {size[0]}×{size[1]}, the images are {image_size[0]}×{image_size[1]}"
+        )
     if section is not None:
         values = values.get(section)
         if not isinstance(values, dict):
@@ -79,12 +85,15 @@ def read_intrinsics(path: Path, section: str | None, image_size: tuple[int, int]
     except (KeyError, TypeError, ValueError) as error:
         raise ConfigError(f"the intrinsics {path} lack a number for fx, fy, cx or cy ({error})") from error
     if not (fx > 0 and fy > 0 and np.isfinite([fx, fy, cx, cy]).all()):
-        raise ConfigError(f"the intrinsics {path} are fx {fx}, fy {fy}, cx {cx}, cy {cy}, expected finite, fx and fy > 0")
+        raise ConfigError(
+            f"the intrinsics {path} are fx {fx}, fy {fy}, cx {cx}, cy {cy}, expected finite, fx and fy > 0"
+        )
     return np.array([[fx, 0, cx], [0, fy, cy], [0, 0, 1]])
 
 
 def read_poses(path: Path) -> np.ndarray:
-    """N×4×4 camera-to-world poses in metres from a text file with one 3×4 row-major matrix per line (KITTI format)."""
+    """N×4×4 camera-to-world poses in metres from a text file with one 3×4 row-major matrix per line (KITTI
+    format)."""
     try:
         rows = np.loadtxt(path, dtype=np.float64, ndmin=2)
     except (OSError, ValueError) as error:
@@ -97,7 +106,8 @@ def read_poses(path: Path) -> np.ndarray:
 
 
 def previous_from_current(poses: np.ndarray, previous: int, current: int) -> np.ndarray:
-    """The 4×4 matrix that takes points of the current camera into the previous one, from camera-to-world ``poses``."""
+    """The 4×4 matrix that takes points of the current camera into the previous one, from camera-to-world
+    ``poses``."""
     return np.linalg.inv(poses[previous]) @ poses[current]
 
 

@@ -16,7 +16,8 @@ from geoseg_ros.training.data.source import IGNORE, PairConfig, PairIndex, Sourc
 
 @dataclass(frozen=True)
 class PosedFolderConfig(PairConfig):
-    """A folder with images/, intrinsics.json and poses.txt; ``frames`` = [first, last) of the images in name order."""
+    """A folder with images/, intrinsics.json and poses.txt; ``frames`` = [first, last) of the images in name
+    order."""
 
     frames: tuple[int, int] | None = None
 
@@ -24,7 +25,9 @@ class PosedFolderConfig(PairConfig):
 class PosedFolder(Source):
     """Image pairs with metric poses: image, previous, K, previous_from_current."""
 
-    def __init__(self, config: PosedFolderConfig, augmentation: AugmentConfig, size: tuple[int, int], path: Path) -> None:
+    def __init__(
+        self, config: PosedFolderConfig, augmentation: AugmentConfig, size: tuple[int, int], path: Path
+    ) -> None:
         super().__init__(config, augmentation, size)
         paths = files.image_paths(path / "images")
         poses = files.read_poses(path / "poses.txt")
@@ -33,7 +36,9 @@ class PosedFolder(Source):
         chosen = files.slice_frames(config.frames, len(paths), str(path))
         self._images = [files.read_image(image) for image in paths[chosen]]
         self._poses = poses[chosen]
-        self._matrix = files.read_intrinsics(path / "intrinsics.json", None, files.check_one_size(self._images, str(path)))
+        self._matrix = files.read_intrinsics(
+            path / "intrinsics.json", None, files.check_one_size(self._images, str(path))
+        )
         self._index = PairIndex([len(self._images)], config.strides, str(path))
 
     def __len__(self) -> int:
@@ -51,7 +56,8 @@ class PosedFolder(Source):
 
 @dataclass(frozen=True, kw_only=True)
 class LabelledFolderConfig(SourceConfig):
-    """A folder with images/ and labels/ of the same stems, 8-bit ids of the label set ``labels``; ``void`` ids are ignored."""
+    """A folder with images/ and labels/ of the same stems, 8-bit ids of the label set ``labels``; ``void``
+    ids are ignored."""
 
     labels: str
     void: tuple[int, ...] = ()
@@ -73,7 +79,9 @@ class LabelledFolder(Source):
             label_path = path / "labels" / f"{image_path.stem}.png"
             label = table[files.read_label(label_path)]
             if label.shape != image.shape[:2]:
-                raise ConfigError(f"{label_path} is {label.shape[::-1]}, its image {image.shape[1::-1]} (width, height)")
+                raise ConfigError(
+                    f"{label_path} is {label.shape[::-1]}, its image {image.shape[1::-1]} (width, height)"
+                )
             wrong = np.unique(label[(label >= classes) & (label != IGNORE)])
             if len(wrong):
                 raise ConfigError(
@@ -93,7 +101,8 @@ class LabelledFolder(Source):
 
 @dataclass(frozen=True)
 class ClipConfig(PairConfig):
-    """A video file of a rectified camera; ``intrinsics`` is a JSON file beside it (default: same stem), ``section`` its part."""
+    """A video file of a rectified camera; ``intrinsics`` is a JSON file beside it (default: same stem),
+    ``section`` its part."""
 
     intrinsics: str | None = None
     section: str | None = None
@@ -103,12 +112,16 @@ class ClipConfig(PairConfig):
 class Clip(Source):
     """Image pairs without poses: image, previous, K."""
 
-    def __init__(self, config: ClipConfig, augmentation: AugmentConfig, size: tuple[int, int], path: Path) -> None:
+    def __init__(
+        self, config: ClipConfig, augmentation: AugmentConfig, size: tuple[int, int], path: Path
+    ) -> None:
         super().__init__(config, augmentation, size)
         frames = files.read_clip(path)
         self._images = frames[files.slice_frames(config.frames, len(frames), str(path))]
         intrinsics = path.parent / config.intrinsics if config.intrinsics else path.with_suffix(".json")
-        self._matrix = files.read_intrinsics(intrinsics, config.section, files.check_one_size(self._images, str(path)))
+        self._matrix = files.read_intrinsics(
+            intrinsics, config.section, files.check_one_size(self._images, str(path))
+        )
         self._index = PairIndex([len(self._images)], config.strides, str(path))
 
     def __len__(self) -> int:

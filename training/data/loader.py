@@ -32,7 +32,8 @@ _SOURCES = {
 
 
 def create_sources(recipe: Recipe) -> dict[str, Source]:
-    """The recipe's sources by name, their files decoded. ConfigError names the source and what is wrong with it."""
+    """The recipe's sources by name, their files decoded. ConfigError names the source and what is wrong with
+    it."""
     sources = {}
     for name, settings in recipe.data.items():
         kind = settings.get("kind")
@@ -43,7 +44,9 @@ def create_sources(recipe: Recipe) -> dict[str, Source]:
         augmentation = parse(
             type(recipe.augment), {**vars(recipe.augment), **config.augment}, f"data.{name}: augment"
         )
-        sources[name] = source_class(config, augmentation, recipe.crop, find_data(config.path, recipe.data_root))
+        sources[name] = source_class(
+            config, augmentation, recipe.crop, find_data(config.path, recipe.data_root)
+        )
     return sources
 
 
@@ -82,5 +85,7 @@ def step_batches(
 
 
 def _start_worker(_: int) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches every process of the terminal: the trainer decides
+    signal.signal(
+        signal.SIGINT, signal.SIG_IGN
+    )  # Ctrl-C reaches every process of the terminal: the trainer decides
     cv2.setNumThreads(0)

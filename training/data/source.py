@@ -2,7 +2,8 @@
 
 A source's batch is a dict of numpy arrays, each key present when the source knows it:
 
-- image, previous: B×3×H×W float32 in [0, 1], colour-jittered; image_clean, previous_clean: the same without jitter
+- image, previous: B×3×H×W float32 in [0, 1], colour-jittered; image_clean, previous_clean: the same without
+  jitter
 - K: B×3×3 float32 at that size; depth: B×1×H×W float32 metres (+inf sky, NaN unknown)
 - semantic: B×H×W int64 in the source's own label set (255 ignored)
 - flow: B×2×H×W float32 from the image to the previous one (NaN unknown); motion: B×1×H×W {0, 1} (NaN unknown)
@@ -29,7 +30,8 @@ IGNORE = 255
 
 @dataclass(frozen=True)
 class SourceConfig:
-    """Settings of any source: its kind, where its files are, examples per step, and changes to the recipe's augmentation."""
+    """Settings of any source: its kind, where its files are, examples per step, and changes to the recipe's
+    augmentation."""
 
     kind: str
     path: str
@@ -43,9 +45,11 @@ class SourceConfig:
 
 @dataclass(frozen=True)
 class PairConfig(SourceConfig):
-    """Settings of a source of image pairs: the distances in frames to the previous image, one drawn per example.
+    """Settings of a source of image pairs: the distances in frames to the previous image, one drawn per
+    example.
 
-    0 pairs an image with itself (a standing robot), a negative stride looks back from the later frame (driving in reverse).
+    0 pairs an image with itself (a standing robot), a negative stride looks back from the later frame
+    (driving in reverse).
     """
 
     strides: tuple[int, ...] = (1,)
@@ -57,7 +61,8 @@ class PairConfig(SourceConfig):
 
 
 class Source(ABC):
-    """Draws batches of augmented examples; stateless but for the decoded files, so a step's batch depends on rng alone."""
+    """Draws batches of augmented examples; stateless but for the decoded files, so a step's batch depends on
+    rng alone."""
 
     def __init__(self, config: SourceConfig, augmentation: AugmentConfig, size: tuple[int, int]) -> None:
         self.config = config
@@ -74,7 +79,9 @@ class Source(ABC):
 
     def batch(self, rng: np.random.Generator) -> dict[str, np.ndarray]:
         """A batch of ``config.batch`` augmented examples (keys and shapes above)."""
-        samples = [augment(self.raw_sample(rng), self.size, self.augmentation, rng) for _ in range(self.config.batch)]
+        samples = [
+            augment(self.raw_sample(rng), self.size, self.augmentation, rng) for _ in range(self.config.batch)
+        ]
         return {key: np.stack([sample[key] for sample in samples]) for key in samples[0]}
 
     def describe(self) -> dict[str, Any]:
@@ -83,7 +90,8 @@ class Source(ABC):
 
 
 def find_data(path: str, data_root: str) -> Path:
-    """The file or folder ``path``: absolute, or under $GEOSEG_DATA, the recipe's data_root, or the checkout, in this order.
+    """The file or folder ``path``: absolute, or under $GEOSEG_DATA, the recipe's data_root, or the checkout,
+    in this order.
 
     A relative ``data_root`` starts at the checkout. ConfigError lists the places when none has it.
     """
@@ -93,7 +101,9 @@ def find_data(path: str, data_root: str) -> Path:
         if (root / path).exists():
             return (root / path).resolve()
     places = ", ".join(dict.fromkeys(str((root / path).absolute()) for root in roots))
-    raise ConfigError(f"data '{path}' is missing; looked for {places} (set {DATA_VARIABLE} to the folder of your data)")
+    raise ConfigError(
+        f"data '{path}' is missing; looked for {places} (set {DATA_VARIABLE} to the folder of your data)"
+    )
 
 
 class PairIndex:
@@ -104,12 +114,20 @@ class PairIndex:
         self._pairs = {stride: self._valid(lengths, stride) for stride in set(strides)}
         for stride, pairs in self._pairs.items():
             if not len(pairs):
-                raise ConfigError(f"{what} has no two frames {stride} apart, only sequences of {lengths} frames")
+                raise ConfigError(
+                    f"{what} has no two frames {stride} apart, only sequences of {lengths} frames"
+                )
 
     @staticmethod
     def _valid(lengths: list[int], stride: int) -> np.ndarray:
         frames = [
-            np.stack([np.full(max(0, n - abs(stride)), s), np.arange(max(0, stride), max(0, stride) + max(0, n - abs(stride)))], 1)
+            np.stack(
+                [
+                    np.full(max(0, n - abs(stride)), s),
+                    np.arange(max(0, stride), max(0, stride) + max(0, n - abs(stride))),
+                ],
+                1,
+            )
             for s, n in enumerate(lengths)
         ]
         return np.concatenate(frames) if frames else np.empty((0, 2), int)

@@ -1,7 +1,8 @@
 """Training tasks by name: which networks, which losses, one step.
 
-A task lives in ``training/tasks/<module>.py`` and registers its class with :func:`register_task`; its constructor takes
-the whole :class:`~geoseg_ros.training.config.Recipe` and reads ``recipe.network``, ``recipe.loss``, ``recipe.crop``.
+A task lives in ``training/tasks/<module>.py`` and registers its class with :func:`register_task`; its
+constructor takes the whole :class:`~geoseg_ros.training.config.Recipe` and reads ``recipe.network``,
+``recipe.loss``, ``recipe.crop``.
 """
 
 from __future__ import annotations
@@ -27,9 +28,9 @@ Batch = dict[str, dict[str, Tensor]]  # source name -> key -> tensor, see traini
 class Task(Protocol):
     """What the trainer asks of a task.
 
-    ``network`` holds every trained parameter. The trainer sets ``autocast`` before the first step: a function that opens
-    the recipe's reduced precision. Run the network inside ``with self.autocast():`` and convert its outputs with
-    ``.float()``; geometry and losses stay outside, in float32.
+    ``network`` holds every trained parameter. The trainer sets ``autocast`` before the first step: a function
+    that opens the recipe's reduced precision. Run the network inside ``with self.autocast():`` and convert
+    its outputs with ``.float()``; geometry and losses stay outside, in float32.
     """
 
     network: nn.Module
@@ -60,7 +61,8 @@ def register_task(name: str) -> Callable[[Any], Any]:
 
 
 def create_task(name: str, recipe: Recipe) -> Task:
-    """The task called ``name``, built from ``recipe``; ConfigError names the nearest task when there is none."""
+    """The task called ``name``, built from ``recipe``; ConfigError names the nearest task when there is
+    none."""
     if name not in _TASKS and name in _MODULES:
         importlib.import_module(_MODULES[name])
     if name not in _TASKS:
