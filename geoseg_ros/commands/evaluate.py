@@ -13,6 +13,9 @@ HELP = "Measure a model on synthetic streets and real data; exit code 1 when a b
 MIN_FRAMES = 5
 """One ego-motion snippet."""
 
+PLAIN_WIDTH = 100
+"""Columns of the tables where there is no terminal to ask."""
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of ``geoseg evaluate``."""
@@ -40,6 +43,7 @@ def run(args: argparse.Namespace) -> int:
     from geoseg_ros.training.evaluation import report
     from geoseg_ros.training.evaluation.suite import Bench, SuiteSkipped
     from geoseg_ros.training.evaluation.suites import SUITES, run_suite
+    from geoseg_ros.training.metrics.errors import NothingToJudge
 
     names = args.suite or list(SUITES)
     unknown = sorted(set(names) - set(SUITES))
@@ -51,13 +55,15 @@ def run(args: argparse.Namespace) -> int:
         raise ConfigError(f"the report's folder {args.json.parent} does not exist")
     model = args.model or default_bundle_path()
     console = Console()
+    if not console.is_terminal:
+        console.width = PLAIN_WIDTH
     pipeline = Pipeline(model, device=args.device, backend=args.backend)
     bench = Bench(pipeline, args.data, args.frames, _tracker(Console(stderr=True)))
     results, skipped = {}, {}
     for name in dict.fromkeys(names):
         try:
             results[name] = run_suite(name, bench)
-        except SuiteSkipped as reason:
+        except (SuiteSkipped, NothingToJudge) as reason:
             skipped[name] = str(reason)
             console.print(f"[yellow]{name} skipped:[/] {escape(str(reason))}")
     if not results:
@@ -70,10 +76,13 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _tracker(console: Any) -> Any:
-    """A progress bar around a loop, gone when the loop ends."""
+    """A progress bar around a loop, gone when the loop ends; one line where there is no terminal."""
     from rich.progress import track
 
     def tracked(items: Iterable[Any], total: int, description: str) -> Iterator[Any]:
-        return iter(track(items, description=description, total=total, console=console, transient=True))
+        if not console.is_terminal:
+            console.print(f"{description}: {total} frames")
+            return iter(items)
+        return iter(track(items, description, total, console=console, transient=True))
 
     return tracked

@@ -162,6 +162,7 @@ def test_rotation_angle_and_scale():
     assert rotation_angle(np.eye(3), step(0, 0.25)[:3, :3]) == pytest.approx(math.degrees(0.25))
     assert aligning_scale(np.array([[0, 0, 2.0]]), np.array([[1.0, 0, 6.0]])) == pytest.approx(3.0)
     assert aligning_scale(np.zeros((2, 3)), np.ones((2, 3))) == 1.0
+    assert aligning_scale(-np.ones((2, 3)), np.ones((2, 3))) == 0.0, "driving backwards is not a scale"
 
 
 def test_ego_motion_is_perfect_up_to_scale():

@@ -48,11 +48,11 @@ def ego_motion_table(scores: EgoMotionScores, bar: float | None = None) -> list[
     if scores.skipped:
         snippets += f", {scores.skipped} standing ones left out"
     return [
-        Score("translation error, scale-aligned", scores.translation, "%", bar=bar, note=snippets),
+        Score("translation error, aligned", scores.translation, "%", bar=bar, note=snippets),
         Score("translation error, metric", scores.translation_metric, "%", note=f"scale {scores.scale:.3f}"),
-        Score("translation error, step-wise, scale-aligned", scores.step_translation, "%"),
+        Score("translation error by step, aligned", scores.step_translation, "%"),
         Score("rotation error", scores.rotation, "°/m"),
-        Score("ATE, scale-aligned", scores.ate, "m"),
+        Score("ATE, aligned", scores.ate, "m"),
     ]
 
 

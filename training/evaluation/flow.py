@@ -47,7 +47,7 @@ def flow_table(model: FlowMetric, dis: FlowMetric, share_of_dis: float | None = 
     bar = None if share_of_dis is None else share_of_dis * reference.epe
     return [
         Score("flow EPE", scores.epe, "px", bar=bar, note=f"{scores.epe / reference.epe:.2f} of DIS"),
-        Score("flow EPE of OpenCV DIS medium", reference.epe, "px"),
+        Score("flow EPE of OpenCV DIS", reference.epe, "px"),
         Score("flow Fl-all", 100 * scores.fl_all, "%", note=f"DIS {100 * reference.fl_all:.1f} %"),
     ]
 

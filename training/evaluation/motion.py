@@ -46,9 +46,7 @@ def davis(bench: Bench) -> SuiteResult:
         scores.append(Score(f"motion recall, {name}", of_sequence.moving_recall, higher=True, note=note))
     everything = pooled.scores()
     scores.append(Score("motion recall on the object", everything.moving_recall, higher=True))
-    scores.append(
-        Score("motion IoU", everything.moving_iou, higher=True, note="unlabelled movers count as false")
-    )
+    scores.append(Score("motion IoU", everything.moving_iou, higher=True, note="other movers count as false"))
     return SuiteResult(frames=judged, scores=scores)
 
 

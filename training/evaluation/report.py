@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from rich import box
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -27,20 +28,17 @@ VERDICTS = {True: "[green]pass[/]", False: "[red]fail[/]", None: ""}
 
 def print_results(console: Console, title: str, results: Mapping[str, SuiteResult]) -> None:
     """One table of all suites' scores, then one of per-class IoU for the suites that have it."""
-    table = Table(title=Text(title), title_justify="left")
-    table.add_column("suite", no_wrap=True)
-    table.add_column("score")
-    table.add_column("value", justify="right", no_wrap=True)
-    table.add_column("bar", justify="right", no_wrap=True)
+    table = Table(title=Text(title), title_justify="left", box=box.SIMPLE_HEAD)
+    table.add_column("score", no_wrap=True)
+    for heading in ("value", "bar"):
+        table.add_column(heading, justify="right", no_wrap=True)
     table.add_column("", no_wrap=True)
     table.add_column("note")
     for name, result in results.items():
-        for i, score in enumerate(result.scores):
-            heading = f"{name}\n[dim]{result.frames} frames[/]" if i == 0 else ""
-            verdict = VERDICTS[score.passed]
-            table.add_row(
-                heading, score.name, _number(score.value, score.unit), _bar(score), verdict, score.note
-            )
+        table.add_row(f"[bold]{name}[/], {result.frames} frames")
+        for score in result.scores:
+            value, verdict = _number(score.value, score.unit), VERDICTS[score.passed]
+            table.add_row(f"  {score.name}", value, _bar(score), verdict, score.note)
         table.add_section()
     console.print(table)
     with_classes = {name: result.per_class for name, result in results.items() if result.per_class}
@@ -135,7 +133,7 @@ def _processor() -> str:
 
 
 def _class_table(per_class: Mapping[str, Mapping[str, float]]) -> Table:
-    table = Table(title="IoU per class", title_justify="left")
+    table = Table(title="IoU per class", title_justify="left", box=box.SIMPLE_HEAD)
     table.add_column("class")
     for suite in per_class:
         table.add_column(suite, justify="right")

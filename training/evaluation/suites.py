@@ -24,6 +24,8 @@ class Suite:
         try:
             module = importlib.import_module(f"geoseg_ros.training.evaluation.{self.module}")
         except ModuleNotFoundError as error:
+            if error.name is None or error.name.startswith("geoseg_ros"):
+                raise
             raise SuiteSkipped(f"the Python package {error.name} is not installed") from error
         return getattr(module, self.function)
 

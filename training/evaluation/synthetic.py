@@ -136,8 +136,8 @@ class _Judge:
         scores += flow_table(self.flow, self.dis, bars.get("share_of_dis"))
         scores += [
             Score("motion IoU, moving class", motion.moving_iou, bar=bars.get("moving_iou"), higher=True),
-            Score("motion mean IoU per image", motion.mean_iou, higher=True),
-            Score("motion pixel accuracy per image", motion.pixel_accuracy, higher=True),
+            Score("motion mean IoU, per image", motion.mean_iou, higher=True),
+            Score("motion accuracy, per image", motion.pixel_accuracy, higher=True),
         ]
         scores += ego_motion_table(self.ego_motion.scores())
         names = CAMVID_11.names

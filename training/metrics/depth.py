@@ -6,7 +6,7 @@ from dataclasses import dataclass, fields
 
 import numpy as np
 
-from geoseg_ros.training.metrics.errors import MetricError
+from geoseg_ros.training.metrics.errors import MetricError, NothingToJudge
 
 EIGEN_ROWS = (0.40810811, 0.99189189)
 EIGEN_COLUMNS = (0.03594771, 0.96405229)
@@ -89,7 +89,7 @@ def depth_scores(
 def mean_depth_scores(scores: list[DepthScores]) -> DepthScores:
     """Mean of per-image scores, each image counting alike."""
     if not scores:
-        raise MetricError("no image had a depth pixel to judge")
+        raise NothingToJudge("no image had a depth pixel to judge")
     return DepthScores(
         **{f.name: float(np.mean([getattr(s, f.name) for s in scores])) for f in fields(DepthScores)}
     )

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from geoseg_ros.training.metrics.errors import MetricError
+from geoseg_ros.training.metrics.errors import MetricError, NothingToJudge
 
 SNIPPET_FRAMES = 5
 MIN_PATH = 0.5
@@ -59,9 +59,12 @@ def steps_of(world_from_camera: np.ndarray) -> list[np.ndarray]:
 
 
 def aligning_scale(prediction: np.ndarray, target: np.ndarray) -> float:
-    """The s that minimises Σ‖s·prediction − target‖² over positions (N×3); 1 if the prediction is all 0."""
+    """The s >= 0 that minimises Σ‖s·prediction − target‖² over positions (N×3); 1 if the prediction is all 0.
+
+    Without the bound a negative s would turn a reversed drive into a good one.
+    """
     energy = float((prediction * prediction).sum())
-    return float((prediction * target).sum()) / energy if energy > 0 else 1.0
+    return max(float((prediction * target).sum()) / energy, 0.0) if energy > 0 else 1.0
 
 
 def rotation_angle(a: np.ndarray, b: np.ndarray) -> float:
@@ -98,9 +101,9 @@ class EgoMotionMetric:
                 self._rows.append(row)
 
     def scores(self) -> EgoMotionScores:
-        """The scores of what was collected; raises MetricError when no snippet moved."""
+        """The scores of what was collected; raises NothingToJudge when no snippet moved."""
         if not self._rows:
-            raise MetricError(
+            raise NothingToJudge(
                 f"no snippet of {SNIPPET_FRAMES} frames moves {MIN_PATH} m; {self._skipped} stood still"
             )
         *means, scale = zip(*self._rows, strict=True)

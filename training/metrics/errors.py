@@ -4,4 +4,8 @@ from geoseg_ros.errors import GeosegError
 
 
 class MetricError(GeosegError, ValueError):
-    """Prediction and truth do not fit together, or there was nothing to judge."""
+    """Prediction and truth do not fit together."""
+
+
+class NothingToJudge(MetricError):
+    """No pixel or snippet was left to judge."""

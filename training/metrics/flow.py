@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from geoseg_ros.training.metrics.errors import MetricError
+from geoseg_ros.training.metrics.errors import MetricError, NothingToJudge
 
 OUTLIER_PIXELS = 3.0
 OUTLIER_SHARE = 0.05
@@ -55,9 +55,9 @@ class FlowMetric:
         self._rows.append((float(error.sum()), int(outlier.sum()), error.size))
 
     def scores(self) -> FlowScores:
-        """The scores of what was collected; raises MetricError when that is nothing."""
+        """The scores of what was collected; raises NothingToJudge when that is nothing."""
         if not self._rows:
-            raise MetricError("no image had a flow pixel to judge")
+            raise NothingToJudge("no image had a flow pixel to judge")
         errors, outliers, pixels = (
             np.array(column, dtype=np.float64) for column in zip(*self._rows, strict=True)
         )

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from geoseg_ros.training.metrics.errors import MetricError
+from geoseg_ros.training.metrics.errors import NothingToJudge
 from geoseg_ros.training.metrics.semantics import ConfusionMatrix
 
 MOVING = 1
@@ -52,9 +52,9 @@ class MotionMetric:
         )
 
     def scores(self) -> MotionScores:
-        """The scores of what was collected; raises MetricError when that is nothing."""
+        """The scores of what was collected; raises NothingToJudge when that is nothing."""
         if not self._per_image:
-            raise MetricError("no image had a motion pixel to judge")
+            raise NothingToJudge("no image had a motion pixel to judge")
         return MotionScores(
             *(float(value) for value in np.mean(self._per_image, axis=0)),
             moving_iou=float(self.pooled.iou[MOVING]),
