@@ -8,13 +8,13 @@ import pytest
 import torch
 from torch.autograd import gradcheck
 
+from geoseg_ros.networks.flow import FlowHead
 from geoseg_ros.training.losses.depth import gradient_matching_loss, log_depth_loss, scale_invariant_loss
 from geoseg_ros.training.losses.flow import (
     augmentation_distillation_loss,
     forward_backward_visibility,
     multilevel_flow_loss,
     range_map_visibility,
-    resize_flow,
     robust_flow_loss,
     unsupervised_flow_loss,
 )
@@ -102,13 +102,12 @@ def test_one_unknown_component_makes_the_vector_unknown():
     assert robust_flow_loss(torch.full((1, 2, 1, 2), 2.0), target).item() == 4.0
 
 
-def test_multilevel_flow_scales_vectors_with_size():
+def test_multilevel_flow_levels_are_in_pixels_of_the_full_size():
     target = torch.zeros(1, 2, 8, 16)
     target[:, 0], target[:, 1] = 8.0, -4.0
-    levels = [resize_flow(target, 8, 16), resize_flow(target, 4, 8), resize_flow(target, 2, 4)]
-    assert levels[1][0, :, 0, 0].tolist() == [4.0, -2.0]
+    levels = [target, target[..., ::2, ::2], target[..., ::4, ::4]]
     assert multilevel_flow_loss(levels, target, [1.0, 0.5, 0.25]).item() == pytest.approx(0.0, abs=1e-6)
-    off = levels[1] + 1.0  # one half-size pixel: two full-size pixels in each component
+    off = levels[1] + 2.0  # two full-size pixels in each component
     assert multilevel_flow_loss([levels[0], off], target, [1.0, 0.5]).item() == pytest.approx(
         0.5 * 4.0, rel=1e-5
     )
@@ -220,3 +219,15 @@ def test_pose_gradient():
     assert gradcheck(lambda p: pose_loss(p, target), (predicted,))
     with torch.autocast("cpu", torch.bfloat16):
         assert rotation_loss(pose("y", 0.01).float(), pose().float()).item() == pytest.approx(0.01, rel=1e-3)
+
+
+def test_multilevel_flow_agrees_with_the_networks_units():
+    estimate = FlowHead([16, 24, 32, 48, 64]).eval()
+    with torch.no_grad():
+        for level, value in zip(estimate.levels, (0.0, 0.0, 0.5), strict=True):
+            level.update.weight.zero_()
+            level.update.bias.fill_(value)
+        frame = [torch.zeros(1, width, 64 // s, 64 // s) for width, s in zip((32, 64, 96), (4, 8, 16), strict=True)]
+        flow = estimate(frame, frame)
+    target = torch.full((1, 2, 64, 64), 0.5 * 16)  # half a pixel at 1/16
+    assert multilevel_flow_loss((flow.full, *flow.levels), target, [1.0] * 4).item() == pytest.approx(0, abs=1e-4)

@@ -1,6 +1,6 @@
 """Optical flow: supervised on several levels, and unsupervised.
 
-Flow is B×2×H×W (x, y) in pixels of its own resolution; ``flow_to_previous`` lives on the current grid.
+Flow is B×2×H×W (x, y) in pixels of the full-size image; ``flow_to_previous`` lives on the current grid.
 Sources: Sun et al. 2018, PWC-Net (robust loss); Meister et al. 2018, UnFlow (census, forward-backward check);
 Wang et al. 2018 (range map); Liu et al. 2020, ARFlow (second-order smoothness, augmentation as
 regularisation).
@@ -18,15 +18,6 @@ from geoseg_ros.projection import pixel_grid, warp
 from geoseg_ros.training.losses.masked import full_precision, known_or, masked_mean
 from geoseg_ros.training.losses.photometric import census_error, ssim
 from geoseg_ros.training.losses.smoothness import second_order_smoothness
-
-
-def resize_flow(flow: Tensor, height: int, width: int) -> Tensor:
-    """Bilinear resize of B×2×h×w to B×2×height×width, the vectors scaled along."""
-    flow = full_precision(flow)
-    if flow.shape[-2:] == (height, width):
-        return flow
-    scale = flow.new_tensor([width / flow.shape[-1], height / flow.shape[-2]]).view(1, 2, 1, 1)
-    return F.interpolate(flow, (height, width), mode="bilinear", align_corners=False) * scale
 
 
 def robust_flow_loss(
@@ -53,14 +44,23 @@ def multilevel_flow_loss(
 ) -> Tensor:
     """Σ weight_i · robust loss of level i, each level brought to the target's size first.
 
-    Comparing at full size keeps unknown pixels exact, where shrinking the target would smear them.
+    flows: B×2×h×w each, of any size, their vectors in pixels of the target's size (as ``FlowHead`` gives
+    them): they are upsampled, not lengthened. Comparing at full size keeps unknown pixels exact, where
+    shrinking the target would smear them.
     """
     height, width = target.shape[-2:]
     losses = [
-        weight * robust_flow_loss(resize_flow(flow, height, width), target, valid, exponent, offset)
+        weight * robust_flow_loss(_upsample(flow, height, width), target, valid, exponent, offset)
         for flow, weight in zip(flows, weights, strict=True)
     ]
     return torch.stack(losses).sum()
+
+
+def _upsample(flow: Tensor, height: int, width: int) -> Tensor:
+    """Bilinear resize of the field; the vectors keep their length."""
+    if flow.shape[-2:] == (height, width):
+        return flow
+    return F.interpolate(full_precision(flow), (height, width), mode="bilinear", align_corners=False)
 
 
 @torch.no_grad()
