@@ -118,7 +118,8 @@ class Pipeline:
             intrinsics = torch.from_numpy(network_camera.matrix).float()[None]
         clock.lap("resize")
 
-        previous, dt = self._state, (stamp - (self._stamp or stamp)) / NANOSECONDS
+        previous = self._state
+        dt = 0.0 if self._stamp is None else (stamp - self._stamp) / NANOSECONDS
         raw = self.backend.run(tensor, intrinsics, previous, _heads(outputs))
         if self.device.startswith("cuda"):
             torch.cuda.synchronize(self.device)

@@ -1,0 +1,171 @@
+"""The pipeline against direct network calls: sizes, signs, camera, stream state, and what it refuses."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+
+import numpy as np
+import pytest
+import torch
+
+from geoseg_ros.bundle import Bundle
+from geoseg_ros.camera import PinholeCamera
+from geoseg_ros.errors import BundleError, ConfigError, ImageError
+from geoseg_ros.labels import CAMVID_11
+from geoseg_ros.networks import create_network
+from geoseg_ros.pipeline import UNKNOWN_VARIANCE, Pipeline, network_size
+
+WIDTH, HEIGHT = 192, 128
+CAMERA = PinholeCamera(WIDTH, HEIGHT, 150.0, 150.0, 95.5, 63.5, frame_id="camera")
+STEP = 100_000_000
+
+
+@pytest.fixture(scope="module")
+def bundle():
+    torch.manual_seed(0)
+    network = create_network("perception", {"encoder": "lite"})
+    return Bundle(
+        "perception", asdict(network.config), CAMVID_11, (96, 64), weights=network.state_dict(), provenance={"metric": True}
+    )
+
+
+@pytest.fixture
+def pipeline(bundle):
+    return Pipeline(bundle, device="cpu")
+
+
+def picture(seed):
+    return np.random.default_rng(seed).integers(0, 255, (HEIGHT, WIDTH, 3), dtype=np.uint8)
+
+
+@pytest.mark.parametrize(
+    "image, expected", [((1242, 375), (640, 192)), ((640, 480), (416, 288)), ((480, 640), (288, 416)), ((32, 32), (352, 352))]
+)
+def test_network_size_keeps_aspect_and_area(image, expected):
+    assert network_size(*image, 640 * 192) == expected
+
+
+def test_every_output_has_the_image_size_type_and_range(pipeline):
+    pipeline.step(picture(0), CAMERA, STEP)
+    result = pipeline.step(picture(1), CAMERA, 2 * STEP)
+    assert result.stamp == 2 * STEP and result.camera == CAMERA
+    np.testing.assert_array_equal(result.image, picture(1))
+    for name, dtype in {
+        "semantic": np.uint8, "confidence": np.float32, "depth": np.float32,
+        "motion_probability": np.float32, "motion_mask": np.uint8,
+    }.items():
+        value = getattr(result, name)
+        assert (value.shape, value.dtype) == ((HEIGHT, WIDTH), dtype), name
+    assert result.flow.shape == (HEIGHT, WIDTH, 2) and np.isfinite(result.flow).all()
+    assert result.semantic.max() < 11 and result.confidence.min() >= 1 / 11 - 1e-5 and result.confidence.max() <= 1
+    assert (result.depth > 0).all()
+    assert set(np.unique(result.motion_mask)) <= {0, 255}
+    assert set(result.timings) >= {"resize", "network", "semantic", "motion"}
+
+
+def test_outputs_equal_the_network_at_its_own_size(bundle):
+    pipeline = Pipeline(bundle, input_area=WIDTH * HEIGHT)
+    network = create_network("perception", bundle.config).eval()
+    network.load_state_dict(bundle.weights)
+    tensors = [torch.from_numpy(picture(seed)).permute(2, 0, 1)[None].float() / 255 for seed in (0, 1)]
+    intrinsics = torch.from_numpy(CAMERA.matrix).float()[None]
+    with torch.no_grad():
+        expected = network(tensors[1], intrinsics, network(tensors[0], intrinsics).state)
+    pipeline.step(picture(0), CAMERA, STEP)
+    result = pipeline.step(picture(1), CAMERA, 2 * STEP)
+    np.testing.assert_allclose(result.depth, expected.depth[0, 0].numpy(), rtol=1e-3)
+    np.testing.assert_allclose(result.flow, -expected.flow[0].permute(1, 2, 0).numpy(), atol=1e-3)
+    same = result.semantic == expected.logits[0].argmax(0).numpy()
+    assert same.mean() > 0.999
+
+
+def test_flow_scales_with_the_image(bundle):
+    """Published vectors are pixels of the image, not of the network's input."""
+    small, large = Pipeline(bundle), Pipeline(bundle)
+    blocks = [np.kron(picture(seed)[::2, ::2], np.ones((2, 2, 1), np.uint8)) for seed in (0, 1)]
+    flows = []
+    for pipeline, factor in ((small, 1), (large, 2)):
+        for i, block in enumerate(blocks):
+            frame = np.kron(block, np.ones((factor, factor, 1), np.uint8))
+            result = pipeline.step(frame, CAMERA.resize(WIDTH * factor, HEIGHT * factor), i * STEP)
+        flows.append(result.flow)
+    np.testing.assert_allclose(flows[1].mean((0, 1)), 2 * flows[0].mean((0, 1)), rtol=0.05, atol=0.02)
+
+
+def test_first_frame_has_no_motion_and_unknown_flow(pipeline):
+    result = pipeline.step(picture(0), CAMERA, STEP)
+    assert np.isnan(result.flow).all()
+    assert result.ego_motion is None and result.motion_mask is None and result.depth is not None
+
+
+@pytest.mark.parametrize("stamp", [STEP, STEP // 2])
+def test_a_stamp_that_does_not_advance_starts_a_new_stream(pipeline, stamp):
+    pipeline.step(picture(0), CAMERA, STEP)
+    assert np.isnan(pipeline.step(picture(1), CAMERA, stamp).flow).all()
+    assert np.isfinite(pipeline.step(picture(2), CAMERA, stamp + STEP).flow).all()
+
+
+def test_another_camera_starts_a_new_stream(pipeline):
+    pipeline.step(picture(0), CAMERA, STEP)
+    other = PinholeCamera(WIDTH, HEIGHT, 120.0, 120.0, 95.5, 63.5)
+    assert np.isnan(pipeline.step(picture(1), other, 2 * STEP).flow).all()
+
+
+def test_without_a_camera_semantics_and_flow_still_run(pipeline):
+    pipeline.step(picture(0), None, STEP)
+    result = pipeline.step(picture(1), None, 2 * STEP)
+    assert result.semantic is not None and np.isfinite(result.flow).all()
+    assert result.depth is result.ego_motion is result.motion_mask is result.camera is None
+
+
+def test_only_what_was_asked_is_returned(pipeline):
+    pipeline.step(picture(0), CAMERA, STEP, outputs={"depth"})
+    result = pipeline.step(picture(1), CAMERA, 2 * STEP, outputs={"depth"})
+    assert result.depth is not None
+    assert result.semantic is result.confidence is result.flow is result.ego_motion is result.motion_mask is None
+
+
+def test_ego_motion_covers_the_time_between_the_stamps(pipeline):
+    pipeline.step(picture(0), CAMERA, STEP)
+    ego = pipeline.step(picture(1), CAMERA, 3 * STEP).ego_motion
+    assert ego.dt == pytest.approx(0.2)
+    assert ego.scale_source == "model"
+    assert np.linalg.eigvalsh(ego.covariance).min() > 0
+
+
+def test_a_model_without_metric_scale_says_so(bundle):
+    unscaled = Bundle(**{**vars(bundle), "provenance": {}})
+    pipeline = Pipeline(unscaled)
+    pipeline.step(picture(0), CAMERA, STEP)
+    ego = pipeline.step(picture(1), CAMERA, 2 * STEP).ego_motion
+    assert ego.scale_source == "none"
+    assert np.diag(ego.covariance)[:3].min() >= UNKNOWN_VARIANCE
+
+
+def test_a_distorted_camera_is_rectified(pipeline):
+    distorted = PinholeCamera(WIDTH, HEIGHT, 150.0, 150.0, 95.5, 63.5, distortion=(-0.3, 0.1, 0.0, 0.0, 0.0))
+    result = pipeline.step(picture(0), distorted, STEP)
+    assert result.camera == distorted.rectified() and not result.camera.is_distorted
+    assert np.abs(result.image.astype(int) - picture(0)).max() > 0
+
+
+def test_warm_up_leaves_no_trace(pipeline):
+    pipeline.warm_up(WIDTH, HEIGHT, CAMERA)
+    assert np.isnan(pipeline.step(picture(0), CAMERA, 0).flow).all()
+
+
+def test_bad_input_is_named(pipeline, bundle):
+    with pytest.raises(ImageError, match="192×128 but its camera is 96×64"):
+        pipeline.step(picture(0), CAMERA.resize(96, 64), STEP)
+    with pytest.raises(ImageError, match="float64"):
+        pipeline.step(picture(0) / 255.0, None, STEP)
+    with pytest.raises(ConfigError, match="'edges'"):
+        pipeline.step(picture(0), None, STEP, outputs={"edges"})
+    with pytest.raises(ConfigError, match="device is 'gpu'"):
+        Pipeline(bundle, device="gpu")
+    with pytest.raises(ConfigError, match="precision is 'int3'"):
+        Pipeline(bundle, precision="int3")
+    with pytest.raises(ConfigError, match="backend is 'magic'"):
+        Pipeline(bundle, backend="magic")
+    with pytest.raises(BundleError, match="1 missing"):
+        Pipeline(Bundle(**{**vars(bundle), "weights": dict(list(bundle.weights.items())[1:])}))
