@@ -18,7 +18,9 @@ if TYPE_CHECKING:
 
 TILE_WIDTH = 640
 _ANGLES, _RADII = 1024, 128
-_MOVING = (255, 40, 40)
+_NEAREST, _LONGEST = 1e-6, 1e6  # metres, pixels: beyond is drawn alike
+_MOVING, _WHITE = (255, 40, 40), (255, 255, 255)
+_FONT, _LEGEND_SCALE, _LINE = cv2.FONT_HERSHEY_SIMPLEX, 0.45, 22
 
 
 def colorize_semantic(
@@ -36,7 +38,7 @@ def colorize_depth(depth: np.ndarray, near: float | None = None) -> np.ndarray:
     Without ``near`` the nearest twentieth of the picture is red, so that depth of unknown scale looks alike.
     """
     valid = depth > 0.0
-    inverse = np.divide(1.0, depth, out=np.zeros(depth.shape, np.float32), where=valid)
+    inverse = np.divide(1.0, np.maximum(depth, _NEAREST), out=np.zeros(depth.shape, np.float32), where=valid)
     if near is None:
         some = inverse[::3, ::3][valid[::3, ::3]]
         nearest = float(np.quantile(some, 0.95)) if some.size else 0.0
@@ -55,11 +57,9 @@ def colorize_flow(flow: np.ndarray, largest: float | None = None) -> np.ndarray:
     is red, down is yellow, left is cyan-blue, up is violet; zero is white; longer flow is darker. Without
     ``largest`` it is the 99 % quantile of the picture's lengths, at least one pixel.
     """
-    x, y = np.ascontiguousarray(flow[..., 0], np.float32), np.ascontiguousarray(flow[..., 1], np.float32)
-    valid = np.isfinite(x) & np.isfinite(y)
-    if not valid.all():
-        x, y = np.where(valid, x, 0.0), np.where(valid, y, 0.0)
-    length, angle = cv2.cartToPolar(x, y)
+    valid = np.isfinite(flow).all(-1)
+    known = np.where(valid[..., None], np.clip(flow, -_LONGEST, _LONGEST), 0.0).astype(np.float32)
+    length, angle = cv2.cartToPolar(known[..., 0], known[..., 1])
     if largest is None:
         some = length[::3, ::3][valid[::3, ::3]]
         largest = max(1.0, float(np.quantile(some, 0.99))) if some.size else 1.0
@@ -89,10 +89,10 @@ def colorize_confidence(confidence: np.ndarray) -> np.ndarray:
 
 
 def mosaic(perception: Perception, labels: LabelSet, tile_width: int = TILE_WIDTH) -> np.ndarray:
-    """One frame's input and outputs side by side with captions: six tiles, two or three in a row, by aspect.
+    """One frame's input and outputs side by side with captions: six tiles, two or three in a row, and the classes.
 
-    The size depends on the input's size only, so that the frames of a video agree; sides are even. An output that
-    the frame lacks is a dark tile.
+    The size depends on the input's size and the labels only, so that the frames of a video agree; sides are even.
+    An output that the frame lacks is a dark tile.
     """
     image = perception.image
     height, width = image.shape[:2]
@@ -100,7 +100,24 @@ def mosaic(perception: Perception, labels: LabelSet, tile_width: int = TILE_WIDT
     columns = 2 if width >= 1.8 * height else 3
     pictures = [_tile(picture, text, tile_width, tile_height) for text, picture in _tiles(perception, labels)]
     rows = [np.hstack(pictures[start : start + columns]) for start in range(0, len(pictures), columns)]
-    return np.vstack(rows)
+    return np.vstack([*rows, _legend(labels, columns * tile_width)])
+
+
+def _legend(labels: LabelSet, width: int) -> np.ndarray:
+    """The classes with their colours, in as many lines as they need."""
+    side, gap = _LINE - 8, 8
+    places, x, y = [], gap, 0
+    for name, color in zip(labels.names, labels.palette):
+        (text_width, _), _ = cv2.getTextSize(name, _FONT, _LEGEND_SCALE, 1)
+        if x + side + text_width + 2 * gap > width and x > gap:
+            x, y = gap, y + _LINE
+        places.append((x, y, name, color))
+        x += side + text_width + 3 * gap
+    strip = np.full((y + _LINE, width, 3), 32, np.uint8)
+    for x, y, name, color in places:
+        strip[y + 4 : y + 4 + side, x : x + side] = color
+        cv2.putText(strip, name, (x + side + 4, y + _LINE - 8), _FONT, _LEGEND_SCALE, _WHITE, 1, cv2.LINE_AA)
+    return strip
 
 
 def _tiles(perception: Perception, labels: LabelSet) -> list[tuple[str, np.ndarray | None]]:
@@ -115,7 +132,7 @@ def _tiles(perception: Perception, labels: LabelSet) -> list[tuple[str, np.ndarr
     if flow is not None and np.isfinite(flow).any():
         flow_text = f"flow, median {np.nanmedian(np.hypot(flow[..., 0], flow[..., 1])):.1f} px"
     image_text = f"{perception.stamp / 1e9:.3f} s"
-    if (ego := perception.ego_motion) is not None:
+    if (ego := perception.ego_motion) is not None and ego.scale_source != "none":
         image_text += f", camera {float(np.linalg.norm(ego.linear)):.1f} m/s (scale: {ego.scale_source})"
     confidence = perception.confidence
     return [
@@ -135,11 +152,11 @@ def _tile(picture: np.ndarray | None, text: str, width: int, height: int) -> np.
     else:
         shrinks = width < picture.shape[1]
         tile = cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
-    font, scale = cv2.FONT_HERSHEY_SIMPLEX, 0.45 * max(width, 320) / TILE_WIDTH
-    (text_width, text_height), below = cv2.getTextSize(text, font, scale, 1)
+    scale = 0.45 * max(width, 320) / TILE_WIDTH
+    (text_width, text_height), below = cv2.getTextSize(text, _FONT, scale, 1)
     label = tile[: text_height + below + 4, : text_width + 8]
     label[:] = label // 4
-    cv2.putText(tile, text, (4, text_height + 2), font, scale, (255, 255, 255), 1, cv2.LINE_AA)
+    cv2.putText(tile, text, (4, text_height + 2), _FONT, scale, _WHITE, 1, cv2.LINE_AA)
     return tile
 
 

@@ -186,6 +186,8 @@ def _summarise(
     if tally.interrupted:
         rows["interrupted"] = "the outputs end early"
     table = Table(show_header=False, box=None)
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
     for name, value in rows.items():
         table.add_row(Text(name, style="bold"), Text(str(value)))
     console.print(table)
