@@ -35,12 +35,13 @@ class BagWriter:
 
     The bag grows in a hidden folder beside ``path`` and takes its name when it is closed. Leaving the context by
     an exception closes it too: a recording that ends early is a readable recording. Only a bag without any
-    message is then discarded. MCAP chunks are compressed with zstd.
+    message is then discarded. MCAP chunks are compressed with zstd unless ``compress`` is False, which spares the
+    processor while something is being measured.
 
     Raises BagError when ``path`` exists, the storage is unknown, or writing fails.
     """
 
-    def __init__(self, path: str | os.PathLike[str], storage: str = "mcap") -> None:
+    def __init__(self, path: str | os.PathLike[str], storage: str = "mcap", compress: bool = True) -> None:
         self.path = Path(path)
         if storage not in STORAGES:
             raise BagError(f"bag storage {storage!r} is unknown, expected one of {', '.join(STORAGES)}")
@@ -57,7 +58,7 @@ class BagWriter:
             self._writer: Writer | None = Writer(
                 self._folder / self.path.name, version=_METADATA_VERSION, storage_plugin=STORAGES[storage]
             )
-            if storage == "mcap":
+            if storage == "mcap" and compress:
                 self._writer.set_compression(CompressionMode.STORAGE, CompressionFormat.ZSTD)
             self._writer.open()
         except (OSError, WriterError, sqlite3.Error) as error:
