@@ -37,7 +37,7 @@ class Child:
         self.log_path = log_path
         self._on_line = on_line
         self._last_lines: deque[str] = deque(maxlen=LAST_LINES)
-        self._events: list[dict[str, Any]] = []
+        self._events: dict[str, dict[str, Any]] = {}
         self._process = subprocess.Popen(
             command, env=dict(environment), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT, text=True, errors="replace", start_new_session=True,
@@ -63,7 +63,7 @@ class Child:
 
     def event(self, name: str) -> dict[str, Any] | None:
         """The latest event of this name, None before there is one."""
-        return next((event for event in reversed(self._events) if event["event"] == name), None)
+        return self._events.get(name)
 
     def stop(self, steps: Sequence[tuple[signal.Signals, float]] = STOP_STEPS) -> int:
         """Signal the group step by step, each with its deadline in seconds; returns the exit code."""
@@ -93,12 +93,12 @@ class Child:
     def _read(self) -> None:
         with open(self.log_path, "w", encoding="utf-8") as log:
             for line in self._process.stdout:
-                log.write(line)
-                log.flush()
                 event = parse_event(line)
                 if event is not None:
-                    self._events.append(event)
+                    self._events[event["event"]] = event
                 else:
+                    log.write(line)
+                    log.flush()
                     self._last_lines.append(line.rstrip("\n"))
                 self._on_line()
         self._process.stdout.close()

@@ -6,24 +6,22 @@ finish the bag and the arrivals file (:mod:`geoseg_ros.arrivals`).
 
 from __future__ import annotations
 
-import importlib
-import signal
 import sys
 import threading
 from functools import partial
 from typing import Any
 
-import rclpy
 from rcl_interfaces.msg import ParameterDescriptor
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
-from rclpy.signals import SignalHandlerOptions
 from rclpy.subscription import Subscription
 
 from geoseg_ros.arrivals import NO_STAMP, ArrivalWriter, stamp_of_serialised
 from geoseg_ros.bags import BagWriter
-from geoseg_ros.errors import ConfigError, GeosegError
+from geoseg_ros.errors import ConfigError
+from geoseg_ros.nodes import process
+from geoseg_ros.nodes.message_types import message_class
 from geoseg_ros.process_events import report_event
 
 DISCOVERY_PERIOD_S = 0.1
@@ -38,16 +36,20 @@ class BagRecorder(Node):
         super().__init__("bag_recorder")
         bag = self._parameter("bag", "", "folder of the rosbag2 to write, none when empty")
         storage = self._parameter("storage", "mcap", "storage of the bag: mcap or sqlite3")
+        compress = self._parameter("compress", True, "compress an mcap bag, which costs processor time")
         arrivals = self._parameter("arrivals", "", "CSV file for the arrival times, none when empty")
         self._topics = self._parameter("topics", [""], "topics to record; 'ready' waits for all of them")
+        self._timed = self._parameter("timed", [""], "topics to note arrivals of without recording them")
         self._prefix = self._parameter("prefix", "", "record every topic below this name too")
         self._topics = {self.resolve_topic_name(name) for name in self._topics if name}
+        self._timed = {self.resolve_topic_name(name) for name in self._timed if name}
         if not self._topics and not self._prefix:
             raise ConfigError("topics and prefix are empty, expected at least one topic or a prefix")
         self._recorded: dict[str, Subscription[Any] | None] = {}
         self._counts: dict[str, int] = {}
+        self._told: dict[str, int] = {}
         self._ready = False
-        self._writer = BagWriter(bag, storage=storage) if bag else None
+        self._writer = BagWriter(bag, storage, compress) if bag else None
         self._arrivals = ArrivalWriter(arrivals) if arrivals else None
         self._discovery = self.create_timer(DISCOVERY_PERIOD_S, self._discover)
 
@@ -81,24 +83,31 @@ class BagRecorder(Node):
                 publishers = self.get_publishers_info_by_topic(topic)
                 if publishers:
                     self._subscribe(topic, types[0], [info.qos_profile for info in publishers])
-        if self._arrivals is not None:
-            self._arrivals.flush()
+        self._tell_counts()
         if not self._ready and self._topics <= self._recorded.keys():
             self._ready = True
             report_event("ready", topics=sorted(self._recorded))
 
+    def _tell_counts(self) -> None:
+        if self._arrivals is not None:
+            self._arrivals.flush()
+        if self._told != self._counts:
+            self._told = dict(self._counts)
+            report_event("counts", counts=self._counts)
+
     def _wanted(self, topic: str) -> bool:
-        return topic in self._topics or (bool(self._prefix) and topic.startswith(self._prefix.rstrip("/") + "/"))
+        below_prefix = bool(self._prefix) and topic.startswith(self._prefix.rstrip("/") + "/")
+        return below_prefix or topic in self._topics or topic in self._timed
 
     def _subscribe(self, topic: str, type_name: str, offered: list[QoSProfile]) -> None:
-        message_type = _message_class(type_name)
+        message_type = message_class(type_name)
         if message_type is None:
             self.get_logger().warning(f"topic {topic} has type {type_name}, which is not installed: not recorded")
             self._recorded[topic] = None
             return
         qos = _matching_qos(offered)
         latched = qos.durability == DurabilityPolicy.TRANSIENT_LOCAL
-        if self._writer is not None:
+        if self._writer is not None and topic not in self._timed:
             self._writer.add_topic(topic, type_name, latched=latched)
         self._counts[topic] = 0
         has_header = message_type.get_fields_and_field_types().get("header") == "std_msgs/Header"
@@ -108,19 +117,11 @@ class BagRecorder(Node):
     def _receive(self, topic: str, type_name: str, has_header: bool, data: bytes, info: dict[str, Any]) -> None:
         received = info["received_timestamp"]
         self._counts[topic] += 1
-        if self._writer is not None:
+        if self._writer is not None and topic not in self._timed:
             self._writer.write_raw(topic, type_name, data, received)
         if self._arrivals is not None:
             stamp = stamp_of_serialised(data) if has_header else NO_STAMP
             self._arrivals.write(topic, stamp, info["source_timestamp"], received, len(data))
-
-
-def _message_class(type_name: str) -> Any | None:
-    package, _, name = type_name.split("/")
-    try:
-        return getattr(importlib.import_module(f"{package}.msg"), name)
-    except (ImportError, AttributeError):
-        return None
 
 
 def _matching_qos(offered: list[QoSProfile]) -> QoSProfile:
@@ -135,23 +136,16 @@ def _matching_qos(offered: list[QoSProfile]) -> QoSProfile:
 
 def main(args: list[str] | None = None) -> int:
     """Record until SIGINT or SIGTERM, then take what has already arrived; returns the exit code."""
-    stop = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda received, frame: stop.set())
-    rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
-    try:
+    def body(stop: threading.Event) -> int:
         recorder = BagRecorder()
         try:
             recorder.record(stop)
         finally:
             recorder.close()
             recorder.destroy_node()
-    except GeosegError as error:
-        print(f"bag_recorder: {error}", file=sys.stderr)
-        return 2
-    finally:
-        rclpy.try_shutdown()
-    return 0
+        return 0
+
+    return process.run("bag_recorder", body, args)
 
 
 if __name__ == "__main__":

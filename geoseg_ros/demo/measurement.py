@@ -1,0 +1,128 @@
+"""Rates, ages and losses of a recorded run, from arrival times and the node's diagnostics."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from geoseg_ros.arrivals import NO_STAMP, Arrivals, ages
+
+RATE_WINDOW_S = 1.0
+
+
+@dataclass(frozen=True)
+class TopicStatistics:
+    """One topic: messages, messages per second, megabytes per second, age in seconds (NaN where it has none)."""
+
+    topic: str
+    messages: int
+    rate: float
+    bandwidth: float
+    age_p50: float
+    age_p99: float
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """How a run went.
+
+    The age of a frame is the time from the publication of its image to the reception of its last output.
+    ``frame_times`` are seconds since the first image, of the ``frame_ages`` (s). ``drops`` counts images by cause.
+    """
+
+    topics: tuple[TopicStatistics, ...]
+    published: int
+    answered: int
+    input_rate: float
+    output_rate: float
+    age_p50: float
+    age_p99: float
+    frame_times: np.ndarray
+    frame_ages: np.ndarray
+    input_rates: tuple[np.ndarray, np.ndarray]
+    output_rates: tuple[np.ndarray, np.ndarray]
+    drops: Mapping[str, int]
+    diagnostics: Mapping[str, str]
+
+
+def measure(arrivals: Mapping[str, Arrivals], image_topic: str, prefix: str,
+            diagnostics: Mapping[str, str] | None = None) -> Measurement:
+    """Statistics of the run whose images came on ``image_topic`` and whose outputs lie below ``prefix``."""
+    images = arrivals.get(image_topic, _EMPTY)
+    outputs = {topic: one for topic, one in arrivals.items() if topic.startswith(prefix + "/")}
+    stamped = {topic: one for topic, one in outputs.items() if len(one) and one.stamp[0] != NO_STAMP}
+    last = _last_of_each_frame(stamped.values(), images)
+    stamps, frame_ages = ages(last, images)
+    published = dict(zip(images.stamp.tolist(), images.published.tolist()))
+    start = int(images.published[0]) if len(images) else 0
+    times = np.array([(published[stamp] - start) * 1e-9 for stamp in stamps.tolist()])
+    diagnostics = dict(diagnostics or {})
+    rows = [_topic(topic, one, images) for topic, one in sorted(outputs.items())]
+    return Measurement(
+        topics=tuple(rows), published=len(images), answered=len(last),
+        input_rate=images.rate(), output_rate=last.rate(),
+        age_p50=_quantile(frame_ages, 0.5), age_p99=_quantile(frame_ages, 0.99),
+        frame_times=times, frame_ages=frame_ages,
+        input_rates=_rate_over_time(images.published, start), output_rates=_rate_over_time(last.received, start),
+        drops=drops(diagnostics), diagnostics=diagnostics)
+
+
+def diagnostic_values(messages: Iterable[Any], name: str) -> dict[str, str]:
+    """The latest key → value of the ``/diagnostics`` status whose name contains ``name``, its message under "status"."""
+    values: dict[str, str] = {}
+    for message in messages:
+        for status in message.status:
+            if name in status.name:
+                values = {"status": status.message, **{item.key: item.value for item in status.values}}
+    return values
+
+
+def drops(diagnostics: Mapping[str, str]) -> dict[str, int]:
+    """Dropped images by cause, from diagnostics whose keys are "dropped: <cause>"."""
+    found = {}
+    for key, value in diagnostics.items():
+        head, _, cause = key.partition(": ")
+        if head == "dropped" and value.isdecimal():
+            found[cause] = int(value)
+    return found
+
+
+_EMPTY = Arrivals(*(np.empty(0, np.int64) for _ in range(4)))
+
+
+def _topic(topic: str, one: Arrivals, images: Arrivals) -> TopicStatistics:
+    _, values = ages(one, images)
+    seconds = (one.received[-1] - one.received[0]) * 1e-9 if len(one) > 1 else 0.0
+    bandwidth = float(one.bytes[1:].sum() / seconds * 1e-6) if seconds > 0 else math.nan
+    return TopicStatistics(topic, len(one), one.rate(), bandwidth, _quantile(values, 0.5), _quantile(values, 0.99))
+
+
+def _last_of_each_frame(outputs: Iterable[Arrivals], images: Arrivals) -> Arrivals:
+    """For each image that has outputs, the reception of the last one, in order of reception."""
+    sent = set(images.stamp.tolist())
+    received: dict[int, int] = {}
+    for one in outputs:
+        for stamp, time in zip(one.stamp.tolist(), one.received.tolist()):
+            if stamp in sent:
+                received[stamp] = max(time, received.get(stamp, 0))
+    stamps = sorted(received, key=received.__getitem__)
+    times = np.array([received[stamp] for stamp in stamps], np.int64)
+    return Arrivals(np.array(stamps, np.int64), times, times, np.zeros(len(stamps), np.int64))
+
+
+def _rate_over_time(times: np.ndarray, start: int) -> tuple[np.ndarray, np.ndarray]:
+    """(seconds since start, events per second in the window around it) every half window."""
+    if len(times) < 2:
+        return np.empty(0), np.empty(0)
+    seconds = np.sort(times - start) * 1e-9
+    centres = np.arange(seconds[0] + RATE_WINDOW_S / 2, seconds[-1] - RATE_WINDOW_S / 2 + 1e-9, RATE_WINDOW_S / 2)
+    counts = np.searchsorted(seconds, centres + RATE_WINDOW_S / 2) - np.searchsorted(seconds, centres - RATE_WINDOW_S / 2)
+    return centres, counts / RATE_WINDOW_S
+
+
+def _quantile(values: np.ndarray, share: float) -> float:
+    return float(np.quantile(values, share)) if len(values) else math.nan
