@@ -1,0 +1,79 @@
+"""The texture atlas: every tile with its mip levels in one picture, sampled trilinearly by ``cv2.remap``."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import cv2
+import numpy as np
+
+from geoseg_ros.training.data.synthetic import textures
+
+LEVELS = 9  # 256 … 1
+_BORDER = 1
+_LIBRARIES = 6
+_ROW = 1024  # points per row of the maps given to cv2.remap
+
+
+class Atlas:
+    """All texture tiles of one library. Layers are counted; ``layers[kind]`` lists the variants of a kind."""
+
+    def __init__(self, seed: int) -> None:
+        rng = np.random.default_rng([seed, 0x7E47])
+        tiles: list[np.ndarray] = []
+        self.layers: dict[str, list[int]] = {}
+        for make, count in textures.KINDS.items():
+            self.layers[make.__name__] = list(range(len(tiles), len(tiles) + count))
+            tiles += [make(rng) for _ in range(count)]
+        sizes = [textures.SIZE >> level for level in range(LEVELS)]
+        self._step = sizes[0] + 2 * _BORDER
+        self._left = np.concatenate([[0], np.cumsum([s + 2 * _BORDER for s in sizes[:-1]])]).astype(np.float32)
+        self._sizes = np.array(sizes, np.float32)
+        picture = np.zeros((len(tiles) * self._step, int(self._left[-1]) + sizes[-1] + 2 * _BORDER, 4), np.uint8)
+        for layer, tile in enumerate(tiles):
+            for level, size in enumerate(sizes):
+                if level:
+                    tile = cv2.resize(tile, (size, size), interpolation=cv2.INTER_AREA)
+                block = np.pad(tile, ((_BORDER, _BORDER), (_BORDER, _BORDER), (0, 0)), mode="wrap")
+                top, left = layer * self._step, int(self._left[level])
+                picture[top : top + block.shape[0], left : left + block.shape[1]] = block
+        self._picture = picture
+
+    def sample(self, layer: np.ndarray, uv: np.ndarray, level: np.ndarray) -> np.ndarray:
+        """Tile values (N×4 float32, 0…255) at uv (N×2, tile units, v up) and mip level (N float, 0 = finest)."""
+        if not len(layer):
+            return np.zeros((0, 4), np.float32)
+        level = np.clip(level, 0, LEVELS - 1)
+        low = level.astype(np.int32)
+        fraction = (level - low).astype(np.float32)
+        u = uv[:, 0] - np.floor(uv[:, 0])
+        v = np.ceil(uv[:, 1]) - uv[:, 1]
+        top = layer * np.float32(self._step) + np.float32(_BORDER - 0.5)
+        near = self._fetch(u, v, top, low)
+        far = self._fetch(u, v, top, np.minimum(low + 1, LEVELS - 1))
+        far -= near
+        far *= fraction[:, None]
+        near += far
+        return near
+
+    def _fetch(self, u, v, top, level) -> np.ndarray:
+        size = self._sizes[level]
+        x = self._left[level] + np.float32(_BORDER - 0.5) + u * size
+        y = top + v * size
+        count = len(x)
+        rows = -(-count // _ROW)
+        maps = np.zeros((2, rows * _ROW), np.float32)
+        maps[0, :count] = x
+        maps[1, :count] = y
+        values = cv2.remap(self._picture, maps[0].reshape(rows, _ROW), maps[1].reshape(rows, _ROW), cv2.INTER_LINEAR)
+        return values.reshape(-1, 4)[:count].astype(np.float32)
+
+
+@lru_cache(maxsize=_LIBRARIES)
+def _library(number: int) -> Atlas:
+    return Atlas(number)
+
+
+def atlas_for(seed: int) -> Atlas:
+    """The texture library of a street; a few libraries are shared by all seeds, since making one takes a second."""
+    return _library(seed % _LIBRARIES)

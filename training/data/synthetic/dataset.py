@@ -1,0 +1,201 @@
+"""Many short synthetic sequences on disk, as arrays that can be mapped into memory.
+
+One folder per sequence, ``sequence_<seed>/``, with uncompressed ``.npy`` files over its F frames: ``image`` F×H×W×3 uint8
+RGB, ``depth`` F×H×W float16 (z in metres, +inf sky), ``semantic`` F×H×W uint8 (CAMVID_11), ``flow`` F×H×W×2 float16
+(flow_to_previous, NaN on the first frame), ``motion`` F×H×W uint8 (0, 255), ``world_from_camera`` F×4×4 float64 (optical
+frame), and ``sequence.json`` with the camera, the stamps and the format's version.
+
+``python -m geoseg_ros.training.data.synthetic.dataset --out FOLDER --sequences 1000`` makes one.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import sys
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from geoseg_ros.camera import PinholeCamera
+from geoseg_ros.errors import ConfigError, GeosegError
+from geoseg_ros.training.data.synthetic.config import random_config
+from geoseg_ros.training.data.synthetic.street import SyntheticStreet
+
+FORMAT = 1
+_ARRAYS = ("image", "depth", "semantic", "flow", "motion", "world_from_camera")
+_META = "sequence.json"
+
+
+def _name(seed: int) -> str:
+    return f"sequence_{seed:08d}"
+
+
+def write_sequence(folder: Path, seed: int, frames: int, width: int, height: int) -> Path:
+    """Render one sequence with the camera of :func:`random_config` and write it; returns its folder."""
+    config = random_config(seed, width, height, frames)
+    street = SyntheticStreet(seed, config, threads=1)
+    rendered = [street.frame(index) for index in range(frames)]
+    target = folder / _name(seed)
+    partial = folder / f".{target.name}.{os.getpid()}.tmp"
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    np.save(partial / "image.npy", np.stack([f.image for f in rendered]))
+    np.save(partial / "depth.npy", np.stack([f.depth for f in rendered]).astype(np.float16))
+    np.save(partial / "semantic.npy", np.stack([f.semantic for f in rendered]))
+    np.save(partial / "flow.npy", np.stack([f.flow_to_previous for f in rendered]).clip(-6e4, 6e4).astype(np.float16))
+    np.save(partial / "motion.npy", np.stack([f.motion_mask for f in rendered]))
+    np.save(partial / "world_from_camera.npy", np.stack([f.world_from_camera for f in rendered]))
+    meta = {
+        "format": FORMAT, "seed": seed, "frames": frames, "width": width, "height": height,
+        "stamps": [f.stamp for f in rendered], "camera": street.camera.to_dict(),
+    }
+    (partial / _META).write_text(json.dumps(meta))
+    os.replace(partial, target)
+    return target
+
+
+def generate_dataset(
+    folder: str | Path, sequences: int, frames_per_sequence: int = 6, first_seed: int = 0, width: int = 640,
+    height: int = 192, workers: int | None = None,
+) -> int:
+    """Render sequences of the seeds first_seed … first_seed + sequences - 1 in parallel processes; returns how many were
+    made now. Finished sequences are kept; an interrupted run goes on where it stopped. Raises ConfigError where existing
+    sequences have another size or length."""
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    for leftover in folder.glob(".sequence_*.tmp"):
+        shutil.rmtree(leftover)
+    seeds = range(first_seed, first_seed + sequences)
+    missing = []
+    for seed in seeds:
+        place = folder / _name(seed)
+        if not place.is_dir():
+            missing.append(seed)
+            continue
+        meta = _read_meta(place)
+        found = (meta["frames"], meta["width"], meta["height"])
+        if found != (frames_per_sequence, width, height):
+            raise ConfigError(f"{place} holds {found[0]} frames of {found[1]}x{found[2]}, expected "
+                              f"{frames_per_sequence} of {width}x{height}: choose another folder")
+    columns = (TextColumn("rendering streets"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
+    with Progress(*columns) as progress, ProcessPoolExecutor(workers, initializer=_single_threaded) as pool:
+        bar = progress.add_task("", total=sequences, completed=sequences - len(missing))
+        jobs = [pool.submit(write_sequence, folder, seed, frames_per_sequence, width, height) for seed in missing]
+        try:
+            for job in as_completed(jobs):
+                job.result()
+                progress.advance(bar)
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
+    return len(missing)
+
+
+def _single_threaded() -> None:
+    """Worker processes share the cores; threads inside them would only fight."""
+    import cv2
+
+    cv2.setNumThreads(1)
+
+
+def _read_meta(place: Path) -> dict:
+    try:
+        meta = json.loads((place / _META).read_text())
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"{place / _META} cannot be read as a synthetic sequence's description: {error}") from error
+    if not isinstance(meta, dict) or meta.get("format") != FORMAT:
+        raise ConfigError(f"{place / _META} has format {meta.get('format') if isinstance(meta, dict) else meta!r}, "
+                          f"expected {FORMAT}")
+    return meta
+
+
+@dataclass(frozen=True)
+class StoredFrame:
+    """One stored frame: the arrays of the module's description, for one frame, with its camera and stamp (ns)."""
+
+    image: np.ndarray
+    depth: np.ndarray
+    semantic: np.ndarray
+    flow: np.ndarray
+    motion: np.ndarray
+    world_from_camera: np.ndarray
+    camera: PinholeCamera
+    stamp: int
+
+
+class SyntheticDataset:
+    """Random access to the sequences of a folder; arrays are mapped, not loaded. Order: by seed."""
+
+    def __init__(self, folder: str | Path) -> None:
+        self.folder = Path(folder)
+        self._places = sorted(p for p in self.folder.glob("sequence_*") if p.is_dir())
+        if not self._places:
+            raise ConfigError(f"{self.folder} holds no sequence_* folders, expected a synthetic dataset")
+        self._open = lru_cache(maxsize=256)(self._load)
+
+    def __len__(self) -> int:
+        """Number of sequences."""
+        return len(self._places)
+
+    def frames(self, sequence: int) -> int:
+        """Number of frames of a sequence."""
+        return len(self._open(sequence)[1]["stamps"])
+
+    def camera(self, sequence: int) -> PinholeCamera:
+        """The camera of a sequence."""
+        return self._open(sequence)[2]
+
+    def frame(self, sequence: int, frame: int) -> StoredFrame:
+        """One frame; its arrays are read-only views into the files."""
+        arrays, meta, camera = self._open(sequence)
+        return StoredFrame(*(arrays[name][frame] for name in _ARRAYS), camera, meta["stamps"][frame])
+
+    def __getstate__(self) -> dict:
+        return {"folder": self.folder, "_places": self._places}
+
+    def __setstate__(self, state: dict) -> None:
+        self.__dict__.update(state)
+        self._open = lru_cache(maxsize=256)(self._load)
+
+    def _load(self, sequence: int) -> tuple[dict[str, np.ndarray], dict, PinholeCamera]:
+        place = self._places[sequence]
+        meta = _read_meta(place)
+        try:
+            arrays = {name: np.load(place / f"{name}.npy", mmap_mode="r", allow_pickle=False) for name in _ARRAYS}
+        except (OSError, ValueError) as error:
+            raise ConfigError(f"{place} cannot be read as a synthetic sequence: {error}") from error
+        return arrays, meta, PinholeCamera.from_dict(meta["camera"])
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Command line of the generator."""
+    parser = argparse.ArgumentParser(description="Render a dataset of short synthetic street sequences.")
+    parser.add_argument("--out", required=True, type=Path, help="folder of the dataset")
+    parser.add_argument("--sequences", type=int, default=1000)
+    parser.add_argument("--frames", type=int, default=6, help="frames per sequence")
+    parser.add_argument("--first-seed", type=int, default=0)
+    parser.add_argument("--size", default="640x192", help="WIDTHxHEIGHT in pixels")
+    parser.add_argument("--workers", type=int, default=None, help="processes; default: one per core")
+    args = parser.parse_args(argv)
+    try:
+        width, height = (int(part) for part in args.size.split("x"))
+    except ValueError:
+        parser.error(f"--size is {args.size!r}, expected WIDTHxHEIGHT such as 640x192")
+    try:
+        made = generate_dataset(args.out, args.sequences, args.frames, args.first_seed, width, height, args.workers)
+    except GeosegError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    print(f"{made} sequences rendered, {args.sequences} in {args.out}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

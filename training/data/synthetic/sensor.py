@@ -1,0 +1,62 @@
+"""The camera's own marks on the picture: exposure, white balance, tone, blur, vignetting, noise."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+
+_CURVE_SIZE = 4096
+_CURVE_END = 4.0  # linear radiance (after exposure) that the tone curve covers
+
+
+class Sensor:
+    """Turns linear radiance into 8-bit RGB; all properties are drawn by seed. ``strength`` scales the imperfections."""
+
+    def __init__(self, rng: np.random.Generator, width: int, height: int, brightness: float, strength: float) -> None:
+        """brightness: typical radiance of a sunlit or overcast scene, which exposure brings to mid-grey."""
+        self._gain = float(0.42 * np.exp(rng.normal(0.1, 0.4)) / brightness)
+        self._white = np.clip(np.exp(rng.normal(0, 0.07, 3)), 0.8, 1.25).astype(np.float32)
+        self._saturation = float(rng.uniform(0.6, 1.25))
+        self._blur = float(rng.choice([0.0, 0.35, 0.5, 0.8], p=[0.2, 0.4, 0.3, 0.1])) * strength
+        self._shutter = float(rng.uniform(0.1, 0.5)) * strength * (rng.random() < 0.3)
+        self._noise = float(np.exp(rng.uniform(np.log(0.3), np.log(5.0)))) * strength
+        self._flicker = 0.02 * float(rng.random()) * strength
+        shoulder = rng.uniform(0.0, 1.0)
+        gamma = rng.uniform(1.8, 2.5)
+        x = np.linspace(0, _CURVE_END, _CURVE_SIZE)
+        soft = 1 - np.exp(-1.6 * x)
+        tone = (1 - shoulder) * np.clip(x, 0, 1) + shoulder * soft
+        lift = rng.uniform(0.0, 0.03)
+        self._curve = (255 * (lift + (1 - lift) * np.power(np.clip(tone, 0, 1), 1 / gamma))).astype(np.float32)
+        y, x = np.mgrid[0:height, 0:width].astype(np.float32)
+        radius = np.hypot(x - width / 2, y - height / 2) / np.hypot(width / 2, height / 2)
+        self._vignette = (1 - rng.uniform(0, 0.35) * strength * radius**2).astype(np.float32)[..., None]
+
+    def expose(self, radiance: np.ndarray, flow: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """RGB uint8 H×W×3 from linear H×W×3; flow H×W×2 (finite) says how far things move between frames."""
+        image = radiance * self._vignette
+        if self._shutter > 0:
+            image = self._smear(image, flow)
+        if self._blur > 0:
+            image = cv2.GaussianBlur(image, (0, 0), self._blur)
+        gain = self._gain * (1 + self._flicker * float(rng.standard_normal()))
+        image *= self._white * np.float32(gain)
+        grey = image.mean(-1, keepdims=True)
+        image = grey + (image - grey) * np.float32(self._saturation)
+        index = np.clip(image * np.float32((_CURVE_SIZE - 1) / _CURVE_END), 0, _CURVE_SIZE - 1).astype(np.int32)
+        image = self._curve[index]
+        if self._noise > 0:
+            image += rng.standard_normal(image.shape, dtype=np.float32) * np.float32(self._noise)
+        return np.clip(image + 0.5, 0, 255).astype(np.uint8)
+
+    def _smear(self, image: np.ndarray, flow: np.ndarray) -> np.ndarray:
+        """Motion blur: the mean of the picture at four moments of the exposure."""
+        height, width = image.shape[:2]
+        y, x = np.mgrid[0:height, 0:width].astype(np.float32)
+        step = np.clip(flow, -40, 40) * np.float32(self._shutter / 3)
+        total = image.copy()
+        for k in (1, 2, 3):
+            offset = k - 1.5
+            total += cv2.remap(image, x + step[..., 0] * offset, y + step[..., 1] * offset, cv2.INTER_LINEAR,
+                               borderMode=cv2.BORDER_REPLICATE)
+        return total / 4

@@ -1,0 +1,208 @@
+"""The synthetic street: frames with exact depth, semantics, flow, motion and pose, all by seed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+
+from geoseg_ros.camera import PinholeCamera
+from geoseg_ros.errors import ConfigError
+from geoseg_ros.training.data.synthetic.atlas import atlas_for
+from geoseg_ros.training.data.synthetic.buildings import build_buildings
+from geoseg_ros.training.data.synthetic.config import StreetConfig
+from geoseg_ros.training.data.synthetic.ego import Ego, speed_profile, TIME_STEP
+from geoseg_ros.training.data.synthetic.furniture import build_furniture
+from geoseg_ros.training.data.synthetic.layout import Layout
+from geoseg_ros.training.data.synthetic.materials import SKY, Materials
+from geoseg_ros.training.data.synthetic.mesh import merge
+from geoseg_ros.training.data.synthetic.sensor import Sensor
+from geoseg_ros.training.data.synthetic.shading import Shader
+from geoseg_ros.training.data.synthetic.surfaces import build_surfaces
+from geoseg_ros.training.data.synthetic.tracer import Hits, TracedMesh
+from geoseg_ros.training.data.synthetic.traffic import MOVING_SPEED, Mover, Traffic
+from geoseg_ros.training.data.synthetic.vegetation import build_vegetation
+from geoseg_ros.training.data.synthetic.weather import draw_weather
+
+_VIEW = 150.0  # metres of street built ahead of the last position
+_MOVER_RANGE = 160.0  # movers farther from the camera are left out
+_NEAR = 0.05  # metres; nothing is drawn closer
+
+
+@dataclass(frozen=True)
+class SyntheticFrame:
+    """One frame and its ground truth, all H×W arrays on the current image's grid.
+
+    image H×W×3 uint8 RGB; depth H×W float32, z in metres, +inf for the sky; semantic H×W uint8, ids of CAMVID_11;
+    flow_to_previous H×W×2 float32 (x, y) pixels from here to the same surface point in the previous image, also where it
+    was hidden there (NaN on the first frame); motion_mask H×W uint8, 255 where something moves by itself; world_from_camera
+    4×4 float64, camera in its optical frame (x right, y down, z forward), world z up; camera_velocity: twist of the camera
+    in its own optical frame (linear m/s, angular rad/s; 6 float64); stamp in ns.
+    """
+
+    index: int
+    stamp: int
+    image: np.ndarray
+    depth: np.ndarray
+    semantic: np.ndarray
+    flow_to_previous: np.ndarray
+    motion_mask: np.ndarray
+    world_from_camera: np.ndarray
+
+
+class SyntheticStreet:
+    """A street, its traffic and a drive through it, determined by ``seed`` and ``config`` alone.
+
+    Frames are random-access. ``threads``: how many of the two halves of a frame are rendered at once (1 or 2); the result
+    does not depend on it.
+    """
+
+    def __init__(self, seed: int, config: StreetConfig | None = None, threads: int = 2) -> None:
+        self.seed, self.config = seed, config or StreetConfig()
+        self._threads = threads
+        streams = [np.random.default_rng([seed, stream]) for stream in range(9)]
+        wildness = float(streams[8].choice([0.0, 0.1, 0.4], p=[0.5, 0.35, 0.15]))
+        self._atlas = atlas_for(seed)
+        speeds = speed_profile(streams[0], self.config.duration)
+        length = float(speeds.sum() * TIME_STEP) + _VIEW
+        self._layout = Layout(streams[1], length, self.config.hills)
+        self._ego = Ego(streams[2], self._layout, self.config, speeds)
+        materials = Materials(self._atlas.layers, streams[3], wildness)
+        static = build_surfaces(self._layout, materials, streams[3])
+        static += build_buildings(self._layout, materials, streams[4])
+        static += build_vegetation(self._layout, materials, streams[5])
+        static += build_furniture(self._layout, materials, streams[6])
+        traffic = Traffic(streams[7], self._layout, self._ego, materials)
+        self._movers = traffic.movers
+        self._table = materials.table()
+        self._static = TracedMesh(merge(static + traffic.standing), self._table, self._atlas)
+        weather = draw_weather(streams[8], self._atlas)
+        self._shader = Shader(self._table, self._atlas, weather)
+        brightness = float((0.6 * weather.sun + weather.ambient).mean()) * 0.35
+        camera = self.config.camera
+        self._sensor = Sensor(streams[8], camera.width, camera.height, brightness, self.config.noise)
+        rows, columns = np.mgrid[0 : camera.height, 0 : camera.width]
+        self._rays = np.stack(
+            [(columns - camera.cx) / camera.fx, (rows - camera.cy) / camera.fy, np.ones_like(rows, float)], -1
+        ).reshape(-1, 3)
+
+    @property
+    def camera(self) -> PinholeCamera:
+        """The camera of all frames."""
+        return self.config.camera
+
+    def frames(self, count: int | None = None) -> Iterator[SyntheticFrame]:
+        """The first ``count`` frames (all of the configured duration by default)."""
+        for index in range(self.config.frames if count is None else count):
+            yield self.frame(index)
+
+    def world_from_camera(self, index: int) -> np.ndarray:
+        """4×4 camera pose (optical frame) of a frame."""
+        return self._ego.world_from_camera(index / self.config.fps)
+
+    def frame(self, index: int) -> SyntheticFrame:
+        """Render one frame; index counts from 0 and must lie within the configured duration."""
+        if not 0 <= index < self.config.frames:
+            raise ConfigError(f"synthetic frame {index} asked for, expected 0 to {self.config.frames - 1}: raise duration")
+        time, before = index / self.config.fps, (index - 1) / self.config.fps
+        pose, previous = self._ego.world_from_camera(time), self._ego.world_from_camera(before)
+        moving = _MovingParts(self, time, before, pose)
+        directions = (self._rays @ pose[:3, :3].T).astype(np.float32)
+        half = len(directions) // 2
+        bands = [slice(0, half), slice(half, len(directions))]
+        jobs = [(directions[band], self._rays[band], pose, previous, moving) for band in bands]
+        if self._threads > 1:
+            with ThreadPoolExecutor(self._threads) as pool:
+                results = list(pool.map(lambda job: self._render(*job), jobs))
+        else:
+            results = [self._render(*job) for job in jobs]
+        radiance, depth, semantic, flow, moved = (np.concatenate(parts) for parts in zip(*results))
+        shape = (self.camera.height, self.camera.width)
+        flow = flow.reshape(*shape, 2)
+        rng = np.random.default_rng([self.seed, 100, index])
+        image = self._sensor.expose(radiance.reshape(*shape, 3), flow, rng)
+        return SyntheticFrame(
+            index,
+            int(round(time * 1e9)),
+            image,
+            depth.reshape(shape),
+            semantic.reshape(shape),
+            flow if index > 0 else np.full_like(flow, np.nan),
+            np.where(moved.reshape(shape), np.uint8(255), np.uint8(0)),
+            pose,
+        )
+
+    def _render(self, directions, rays, pose, previous, moving: _MovingParts):
+        """Radiance, depth, semantics, flow and motion of a band of pixels."""
+        origin = pose[:3, 3].astype(np.float32)
+        origins = np.ascontiguousarray(np.broadcast_to(origin, directions.shape) + np.float32(_NEAR) * directions)
+        footprint = 1.0 / self.camera.fx
+        hits = self._static.cast(origins, directions, footprint)
+        part = np.full(len(directions), -1, np.int32)
+        occluders = [self._static]
+        if moving.mesh is not None:
+            occluders.append(moving.mesh)
+            dynamic = moving.mesh.cast(origins, directions, footprint)
+            nearer = np.flatnonzero(dynamic.distance < hits.distance)
+            for name in ("distance", "material", "triangle", "uv", "normal"):
+                getattr(hits, name)[nearer] = getattr(dynamic, name)[nearer]
+            part[nearer] = moving.part_of_triangle[dynamic.triangle[nearer]]
+        hits.distance += np.float32(_NEAR)
+        radiance = self._shader.radiance(hits, origin, directions, footprint, occluders)
+        semantic = np.where(hits.material >= 0, self._table.semantic[hits.material], np.uint8(SKY))
+        flow = self._flow(hits, rays, part, pose, previous, moving)
+        moved = (part >= 0) & moving.moves[part]
+        return radiance, hits.distance, semantic, flow, moved
+
+    def _flow(self, hits: Hits, rays, part, pose, previous, moving: _MovingParts) -> np.ndarray:
+        """Flow to the previous image (N×2): exact rigid motion of each surface; rotation alone for the sky."""
+        camera = self.camera
+        relative = np.linalg.inv(previous) @ pose
+        sky = hits.material < 0
+        depth = np.where(sky, 1.0, hits.distance.astype(np.float64))[:, None]
+        shift = np.where(sky[:, None], 0.0, relative[:3, 3])
+        points = (rays * depth) @ relative[:3, :3].T + shift
+        index = np.flatnonzero(part >= 0)
+        if len(index):
+            own = moving.previous_from_current[part[index]]
+            chain = np.linalg.inv(previous) @ own @ pose
+            local = rays[index] * depth[index]
+            points[index] = np.einsum("nij,nj->ni", chain[:, :3, :3], local) + chain[:, :3, 3]
+        z = points[:, 2]
+        z = np.where(np.abs(z) < 1e-3, 1e-3, z)
+        x = points[:, 0] / z * camera.fx - rays[:, 0] * camera.fx
+        y = points[:, 1] / z * camera.fy - rays[:, 1] * camera.fy
+        return np.stack([x, y], -1).astype(np.float32)
+
+
+class _MovingParts:
+    """All rigid parts of the movers at one time: their mesh in the world, and where each part was before.
+
+    ``previous_from_current`` (P×4×4) takes world points of a part to where they were; ``moves`` (P bool) says whether the
+    part's figure is faster than MOVING_SPEED.
+    """
+
+    def __init__(self, street: SyntheticStreet, time: float, before: float, camera_pose: np.ndarray) -> None:
+        meshes, owners, relative, moves = [], [], [], []
+        ground = street._layout.ground
+        for mover in street._movers:
+            body = mover.body(ground, time)
+            if np.linalg.norm(body[:3, 3] - camera_pose[:3, 3]) > _MOVER_RANGE:
+                continue
+            moving = self._speed(mover, time, before) > MOVING_SPEED
+            now, then = mover.part_poses(ground, time), mover.part_poses(ground, before)
+            for part, pose, past in zip(mover.figure.parts, now, then):
+                meshes.append(part.mesh.transformed(pose))
+                owners.append(np.full(len(part.mesh.faces), len(relative), np.int32))
+                relative.append(past @ np.linalg.inv(pose))
+                moves.append(moving)
+        self.mesh = TracedMesh(merge(meshes), street._table, street._atlas) if meshes else None
+        self.part_of_triangle = np.concatenate(owners) if owners else np.zeros(0, np.int32)
+        self.previous_from_current = np.array(relative).reshape(-1, 4, 4)
+        self.moves = np.array([*moves, False])
+
+    @staticmethod
+    def _speed(mover: Mover, time: float, before: float) -> float:
+        return abs(mover.distance(time) - mover.distance(before)) / (time - before)
