@@ -148,16 +148,19 @@ class Parameters:
     """The node's parameters as attributes (``parameters.lazy``), always at their current value."""
 
     def __init__(self, node: Node, outputs: Sequence[str]) -> None:
-        """Declare all of them with ``outputs`` as that parameter's default.
+        """Declare all of them, with ``outputs`` as that parameter's default. Raises ConfigError for a bad value."""
+        from rclpy.exceptions import InvalidParameterValueException
 
-        Raises rclpy's InvalidParameterValueException with a sentence for a bad value given at start.
-        """
         self._node = node
+        self._refusal = ""
         self._declarations = {declaration.name: declaration for declaration in PARAMETERS}
         node.add_on_set_parameters_callback(self._validate)
         for declaration in PARAMETERS:
             default = list(outputs) if declaration.name == "outputs" else declaration.default
-            node.declare_parameter(declaration.name, default, _descriptor(declaration))
+            try:
+                node.declare_parameter(declaration.name, default, _descriptor(declaration))
+            except InvalidParameterValueException as error:
+                raise ConfigError(self._refusal or f"parameter {declaration.name}: {error}") from error
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("_") or name not in self._declarations:
@@ -188,7 +191,8 @@ class Parameters:
             try:
                 declaration.validate(parameter.value)
             except GeosegError as error:
-                return SetParametersResult(successful=False, reason=str(error))
+                self._refusal = str(error)
+                return SetParametersResult(successful=False, reason=self._refusal)
         return SetParametersResult(successful=True)
 
 
