@@ -42,19 +42,26 @@ class CameraTopics:
 class Run:
     """What is played through which node.
 
-    ``outputs`` are those of :data:`geoseg_ros.messages.OUTPUTS` that are subscribed to. ``bag`` None times them
-    without recording them. ``parameters`` go to the node.
+    ``outputs``, of :data:`geoseg_ros.messages.OUTPUTS`, are subscribed to; ``stored`` are those that ``bag`` keeps
+    besides the diagnostics. The bag is written without compression, so that recording takes little of what is
+    measured. ``parameters`` go to the node.
     """
 
     source: Path
     topics: CameraTopics
+    bag: Path
     arrivals: Path
     logs: Path
-    bag: Path | None = None
     rate: float = 1.0
     outputs: Sequence[str] = tuple(OUTPUTS)
+    stored: Sequence[str] = tuple(OUTPUTS)
     parameters: Mapping[str, str] = field(default_factory=dict)
     domain: int | None = None
+
+    @property
+    def wanted(self) -> list[str]:
+        """The topics that are subscribed to."""
+        return [f"{NODE}/{output}" for output in self.outputs]
 
 
 def camera_topics(bag: Path, image: str | None = None) -> CameraTopics:
@@ -82,13 +89,12 @@ def record(run: Run, on_state: Callable[[str], None], on_counts: Callable[[Mappi
 
     :raises ProcessError: a process ended early or a state was not reached in time.
     """
-    wanted = [f"{NODE}/{output}" for output in run.outputs]
+    awaited = {*run.wanted, DIAGNOSTICS}
     with Supervisor(run.logs, private_environment(run.logs, run.domain)) as supervisor:
         on_state("starting the node")
         node = supervisor.start("perception_node", node_command(run))
-        recorder = supervisor.start("bag_recorder", recorder_command(run, wanted))
-        supervisor.wait("the node's outputs to be advertised and recorded",
-                        lambda: recorder.event("ready") is not None, READY_TIMEOUT_S)
+        recorder = supervisor.start("bag_recorder", recorder_command(run))
+        supervisor.wait("the node to advertise its outputs", lambda: awaited <= _counts(recorder).keys(), READY_TIMEOUT_S)
         on_state("playing")
         began = time.monotonic()
         player = supervisor.start("bag_player", player_command(run))
@@ -97,8 +103,8 @@ def record(run: Run, on_state: Callable[[str], None], on_counts: Callable[[Mappi
         supervisor.wait("the bag to end", lambda: player.exit_code == 0, math.inf, may_end=[player],
                         idle=lambda: on_counts(_counts(recorder)))
         on_state("waiting for the last outputs")
-        per_frame = (time.monotonic() - began) * len(wanted) / max(_total(recorder, wanted), 1)
-        settled = _Settled(recorder, wanted, min(max(QUIET_S, 3 * per_frame), SLOWEST_FRAME_S / 2))
+        per_frame = (time.monotonic() - began) * len(run.outputs) / max(_total(recorder, run.wanted), 1)
+        settled = _Settled(recorder, run.wanted, min(max(QUIET_S, 3 * per_frame), SLOWEST_FRAME_S / 2))
         supervisor.wait("the last outputs", settled, SLOWEST_FRAME_S, may_end=[player])
         on_counts(_counts(recorder))
         on_state("finishing")
@@ -119,12 +125,14 @@ def node_command(run: Run) -> list[str]:
     return command
 
 
-def recorder_command(run: Run, wanted: Sequence[str]) -> list[str]:
+def recorder_command(run: Run) -> list[str]:
     """How the recorder is started."""
-    command = [sys.executable, "-m", "geoseg_ros.nodes.bag_recorder", "--ros-args",
-               "-p", f"topics:=[{','.join([*wanted, DIAGNOSTICS])}]", "-p", f"timed:=[{run.topics.image}]",
-               "-p", f"arrivals:={run.arrivals}"]
-    return command + (["-p", f"bag:={run.bag}", "-p", "compress:=false"] if run.bag else [])
+    stored = {f"{NODE}/{output}" for output in run.stored}
+    recorded = [topic for topic in run.wanted if topic in stored]
+    timed = [topic for topic in run.wanted if topic not in stored]
+    return [sys.executable, "-m", "geoseg_ros.nodes.bag_recorder", "--ros-args",
+            "-p", f"topics:=[{','.join([*recorded, DIAGNOSTICS])}]", "-p", f"timed:=[{','.join([*timed, run.topics.image])}]",
+            "-p", f"arrivals:={run.arrivals}", "-p", f"bag:={run.bag}", "-p", "compress:=false"]
 
 
 def player_command(run: Run) -> list[str]:

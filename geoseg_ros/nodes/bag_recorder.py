@@ -1,7 +1,8 @@
 """Record topics to a rosbag2, serialised as they arrive, and note when each message was published and received.
 
 Run as ``python -m geoseg_ros.nodes.bag_recorder --ros-args -p bag:=out -p prefix:=/geoseg``. SIGINT and SIGTERM
-finish the bag and the arrivals file (:mod:`geoseg_ros.arrivals`).
+finish the bag and the arrivals file (:mod:`geoseg_ros.arrivals`). Messages so far, by topic that is subscribed to, are
+reported to the parent process as event ``counts`` (:mod:`geoseg_ros.process_events`).
 """
 
 from __future__ import annotations
@@ -38,17 +39,16 @@ class BagRecorder(Node):
         storage = self._parameter("storage", "mcap", "storage of the bag: mcap or sqlite3")
         compress = self._parameter("compress", True, "compress an mcap bag, which costs processor time")
         arrivals = self._parameter("arrivals", "", "CSV file for the arrival times, none when empty")
-        self._topics = self._parameter("topics", [""], "topics to record; 'ready' waits for all of them")
+        self._topics = self._parameter("topics", [""], "topics to record as soon as they are published")
         self._timed = self._parameter("timed", [""], "topics to note arrivals of without recording them")
         self._prefix = self._parameter("prefix", "", "record every topic below this name too")
         self._topics = {self.resolve_topic_name(name) for name in self._topics if name}
         self._timed = {self.resolve_topic_name(name) for name in self._timed if name}
-        if not self._topics and not self._prefix:
-            raise ConfigError("topics and prefix are empty, expected at least one topic or a prefix")
+        if not (self._topics or self._timed or self._prefix):
+            raise ConfigError("topics, timed and prefix are empty, expected at least one topic or a prefix")
         self._recorded: dict[str, Subscription[Any] | None] = {}
         self._counts: dict[str, int] = {}
         self._told: dict[str, int] = {}
-        self._ready = False
         self._writer = BagWriter(bag, storage, compress) if bag else None
         self._arrivals = ArrivalWriter(arrivals) if arrivals else None
         self._discovery = self.create_timer(DISCOVERY_PERIOD_S, self._discover)
@@ -83,12 +83,6 @@ class BagRecorder(Node):
                 publishers = self.get_publishers_info_by_topic(topic)
                 if publishers:
                     self._subscribe(topic, types[0], [info.qos_profile for info in publishers])
-        self._tell_counts()
-        if not self._ready and self._topics <= self._recorded.keys():
-            self._ready = True
-            report_event("ready", topics=sorted(self._recorded))
-
-    def _tell_counts(self) -> None:
         if self._arrivals is not None:
             self._arrivals.flush()
         if self._told != self._counts:

@@ -56,8 +56,8 @@ def test_records_every_message_with_its_bytes_stamp_and_times(tmp_path: Path, st
         publisher = supervisor.start("publisher", [sys.executable, "-c", PUBLISHER, str(MESSAGES)])
         supervisor.wait("the publisher", lambda: publisher.event("published") is not None, 30.0)
         assert recorder.stop() == 0
+        assert "/camera/image" in recorder.event("counts")["counts"]
 
-    assert recorder.event("ready")["topics"].count("/camera/image") == 1
     assert recorder.event("finished")["counts"] == {"/camera/image": MESSAGES, "/camera/fast": 0, "/camera/note": 1}
     assert publisher.event("published")["other_subscribers"] == 0
     with BagReader(tmp_path / "bag") as bag:
