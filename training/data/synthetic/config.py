@@ -12,7 +12,7 @@ from geoseg_ros.errors import ConfigError
 
 def default_camera() -> PinholeCamera:
     """A KITTI-like camera: 640×192, focal length 370 px."""
-    return PinholeCamera(640, 192, 370.0, 370.0, 319.5, 95.5, frame_id="camera")
+    return PinholeCamera(640, 192, 370.0, 370.0, 319.5, 95.5, frame_id="camera_optical_frame")
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ def random_config(seed: int, width: int = 640, height: int = 192, frames: int = 
         focal * float(rng.uniform(0.98, 1.02)),
         (width - 1) / 2 + width * float(rng.normal(0, 0.01)),
         (height - 1) / 2 + height * float(rng.normal(0, 0.03)),
-        frame_id="camera",
+        frame_id="camera_optical_frame",
     )
     fps = float(rng.choice([5.0, 10.0, 10.0, 10.0, 15.0, 20.0]))
     return StreetConfig(

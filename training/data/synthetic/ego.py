@@ -12,7 +12,7 @@ TIME_STEP = 0.02
 LEAD_TIME = 1.0  # seconds before the first frame that are known too
 _FRONT = 1.2  # the camera sits this far ahead of the reference point of the body (m)
 # camera optical axes (x right, y down, z forward) in body axes (x forward, y left, z up)
-_BODY_FROM_OPTICAL = np.array([[0.0, 0, 1], [-1, 0, 0], [0, -1, 0]])
+BODY_FROM_OPTICAL = np.array([[0.0, 0, 1], [-1, 0, 0], [0, -1, 0]])
 
 
 def speed_profile(rng: np.random.Generator, duration: float) -> np.ndarray:
@@ -108,7 +108,7 @@ class Ego:
         config = self._config
         mount = _euler(config.mount_roll, config.mount_pitch, self._yaw_offset, config.camera_height)
         mount[0, 3] = _FRONT
-        mount[:3, :3] = mount[:3, :3] @ _BODY_FROM_OPTICAL
+        mount[:3, :3] = mount[:3, :3] @ BODY_FROM_OPTICAL
         return self.body(time) @ mount
 
 

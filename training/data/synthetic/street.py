@@ -38,8 +38,7 @@ class SyntheticFrame:
     image H×W×3 uint8 RGB; depth H×W float32, z in metres, +inf for the sky; semantic H×W uint8, ids of CAMVID_11;
     flow_to_previous H×W×2 float32 (x, y) pixels from here to the same surface point in the previous image, also where it
     was hidden there (NaN on the first frame); motion_mask H×W uint8, 255 where something moves by itself; world_from_camera
-    4×4 float64, camera in its optical frame (x right, y down, z forward), world z up; camera_velocity: twist of the camera
-    in its own optical frame (linear m/s, angular rad/s; 6 float64); stamp in ns.
+    4×4 float64, camera in its optical frame (x right, y down, z forward), world z up; stamp in ns from the start.
     """
 
     index: int
@@ -98,9 +97,13 @@ class SyntheticStreet:
         for index in range(self.config.frames if count is None else count):
             yield self.frame(index)
 
-    def world_from_camera(self, index: int) -> np.ndarray:
-        """4×4 camera pose (optical frame) of a frame."""
-        return self._ego.world_from_camera(index / self.config.fps)
+    def camera_pose(self, time: float) -> np.ndarray:
+        """4×4 world_from_camera (optical frame) at a time in seconds from the first frame."""
+        return self._ego.world_from_camera(time)
+
+    def vehicle_pose(self, time: float) -> np.ndarray:
+        """4×4 pose in the world of the vehicle's base (on the ground, x forward, y left, z up) at a time in seconds."""
+        return self._ego.body(time)
 
     def frame(self, index: int) -> SyntheticFrame:
         """Render one frame; index counts from 0 and must lie within the configured duration."""
