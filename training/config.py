@@ -87,6 +87,7 @@ class Recipe:
     accelerator: Literal["auto", "cpu", "cuda"] = "auto"
     channels_last: bool = False
     workers: int = 0
+    threads: int | None = None
     log_every: int = 20
     picture_every: int = 500
     checkpoint_every: int = 500
@@ -99,6 +100,8 @@ class Recipe:
             raise ConfigError(f"crop is {list(self.crop)}, expected [width, height] in pixels")
         if not 0 <= self.ema < 1:
             raise ConfigError(f"ema is {self.ema}, expected a decay in 0 … 1, less than 1")
+        if self.threads is not None and self.threads < 1:
+            raise ConfigError(f"threads is {self.threads}, expected at least 1, or null for all")
         if self.workers < 0 or self.seed < 0:
             raise ConfigError(f"workers is {self.workers} and seed {self.seed}, expected 0 or more")
         if not self.data:

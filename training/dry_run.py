@@ -37,7 +37,7 @@ def dry_run(recipe: Recipe) -> str:
     hours = (ended - started) * recipe.steps / 3600
     lines.append(
         f"data ready in {ready - began:.1f} s; {ended - loaded:.2f} s per step and "
-        f"{loaded - started:.3f} s for its data; {recipe.steps} steps take about {hours:.1f} h without workers"
+        f"{loaded - started:.3f} s for its data; {recipe.steps} steps take about {hours:.1f} h"
     )
     lines.append(f"peak memory {_peak_memory() / 2**30:.2f} GiB")
     if trainer.init_report:

@@ -53,6 +53,8 @@ class Trainer:
 
     def __init__(self, recipe: Recipe) -> None:
         self.recipe = recipe
+        if recipe.threads is not None:
+            torch.set_num_threads(recipe.threads)
         self.fabric = Fabric(accelerator=recipe.accelerator, devices=1, precision=recipe.precision)
         torch.manual_seed(recipe.seed)
         self.task = create_task(recipe.task, recipe)

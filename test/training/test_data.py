@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 import pytest
 
+from geoseg_ros.camera import PinholeCamera
 from geoseg_ros.errors import ConfigError
 from geoseg_ros.training.config import Recipe
 from geoseg_ros.training.data import source as source_module
@@ -16,10 +17,11 @@ from geoseg_ros.training.data.augmentation import no_augmentation
 from geoseg_ros.training.data.loader import create_sources, step_batches
 from geoseg_ros.training.data.source import PairIndex, find_data
 
+UNCHANGED = no_augmentation()
 INTRINSICS = {"fx": 30.0, "fy": 31.0, "cx": 15.5, "cy": 11.5, "width": 32, "height": 24}
 
 
-def make_sources(data, crop=(32, 24), augment=no_augmentation(), **changes):
+def make_sources(data, crop=(32, 24), augment=UNCHANGED, **changes):
     return create_sources(Recipe(task="toy", steps=1, crop=crop, data=data, augment=augment, **changes))
 
 
@@ -168,6 +170,60 @@ def test_a_clip_gives_pairs_with_intrinsics_of_a_section(tmp_path):
     settings["clip"]["section"] = "raw"
     with pytest.raises(ConfigError, match="no section 'raw'"):
         make_sources(settings)
+
+
+@pytest.fixture
+def streets(tmp_path):
+    """Two sequences of three 32×24 frames, a wall 10 m ahead that comes 1 m nearer per frame, a box moving on it."""
+    camera = PinholeCamera(32, 24, 30.0, 31.0, 15.5, 11.5)
+    grid = np.stack(np.meshgrid(np.arange(32) - camera.cx, np.arange(24) - camera.cy), -1)
+    for sequence in range(2):
+        place = tmp_path / f"streets/sequence_{sequence:08d}"
+        place.mkdir(parents=True)
+        depth = np.stack([np.full((24, 32), 10.0 - i, np.float16) for i in range(3)])
+        motion = np.zeros((3, 24, 32), np.uint8)
+        motion[:, 4:8, 4:8] = 255
+        flow = np.full((3, 24, 32, 2), np.nan, np.float16)
+        for i in (1, 2):
+            flow[i] = grid * ((10 - i) / (11 - i) - 1)
+        poses = np.tile(np.eye(4), (3, 1, 1))
+        poses[:, 2, 3] = [0, 1, 2]
+        image = np.stack([np.full((24, 32, 3), 100 * sequence + 10 * i, np.uint8) for i in range(3)])
+        semantic = np.ones((3, 24, 32), np.uint8)
+        arrays = {"image": image, "depth": depth, "semantic": semantic, "flow": flow, "motion": motion}
+        for name, array in {**arrays, "world_from_camera": poses}.items():
+            np.save(place / f"{name}.npy", array)
+        meta = {"format": 1, "seed": sequence, "frames": 3, "width": 32, "height": 24}
+        meta |= {"stamps": [0, 1, 2], "camera": camera.to_dict()}
+        (place / "sequence.json").write_text(json.dumps(meta))
+    return {"street": {"kind": "synthetic", "path": str(tmp_path / "streets"), "batch": 4}}
+
+
+@pytest.mark.parametrize("stride", [1, 2, -1, 0])
+def test_synthetic_pairs_have_every_ground_truth(streets, stride):
+    streets["street"]["strides"] = [stride]
+    source = make_sources(streets)["street"]
+    assert len(source) == 6
+    batch = source.batch(np.random.default_rng(0))
+    assert {"K", "depth", "semantic", "flow", "motion", "previous_from_current"} < set(batch)
+    for depth, flow, motion, pose in zip(
+        batch["depth"], batch["flow"], batch["motion"], batch["previous_from_current"], strict=True
+    ):
+        near = depth[0, 0, 0]
+        np.testing.assert_allclose(pose[:3, 3], [0, 0, stride])
+        still = motion[0] == 0
+        expected = (np.arange(32) - 15.5) * (near / (near + stride) - 1)
+        np.testing.assert_allclose(flow[0][still], np.broadcast_to(expected, (24, 32))[still], atol=0.01)
+        assert (~still).sum() == (0 if stride == 0 else 16)
+        assert np.isnan(flow[:, ~still]).all() if stride != 1 else np.isfinite(flow).all()
+    assert set(np.unique(batch["semantic"])) == {1}
+
+
+def test_an_empty_street_folder_is_named(streets, tmp_path):
+    (tmp_path / "empty").mkdir()
+    streets["street"]["path"] = str(tmp_path / "empty")
+    with pytest.raises(ConfigError, match="empty holds no sequence"):
+        make_sources(streets)
 
 
 def test_a_source_changes_the_recipes_augmentation(posed):

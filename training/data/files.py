@@ -71,7 +71,8 @@ def read_intrinsics(path: Path, section: str | None, image_size: tuple[int, int]
     size = (values.get("width", image_size[0]), values.get("height", image_size[1]))
     if size != image_size:
         raise ConfigError(
-            f"the intrinsics {path} are for {size[0]}×{size[1]}, the images are {image_size[0]}×{image_size[1]}"
+            f"the intrinsics {path} are for {size[0]}×{size[1]}, "
+            f"the images are {image_size[0]}×{image_size[1]}"
         )
     if section is not None:
         values = values.get(section)
@@ -105,10 +106,9 @@ def read_poses(path: Path) -> np.ndarray:
     return poses
 
 
-def previous_from_current(poses: np.ndarray, previous: int, current: int) -> np.ndarray:
-    """The 4×4 matrix that takes points of the current camera into the previous one, from camera-to-world
-    ``poses``."""
-    return np.linalg.inv(poses[previous]) @ poses[current]
+def relative_pose(world_from_previous: np.ndarray, world_from_current: np.ndarray) -> np.ndarray:
+    """previous_from_current: the 4×4 matrix that takes points of the current camera into the previous one."""
+    return np.linalg.inv(world_from_previous) @ world_from_current
 
 
 def slice_frames(frames: tuple[int, int] | None, count: int, what: str) -> slice:

@@ -50,7 +50,7 @@ class PosedFolder(Source):
             "image": self._images[current],
             "previous": self._images[current - stride],
             "K": self._matrix,
-            "previous_from_current": files.previous_from_current(self._poses, current - stride, current),
+            "previous_from_current": files.relative_pose(self._poses[current - stride], self._poses[current]),
         }
 
 
@@ -85,8 +85,8 @@ class LabelledFolder(Source):
             wrong = np.unique(label[(label >= classes) & (label != IGNORE)])
             if len(wrong):
                 raise ConfigError(
-                    f"{label_path} holds the ids {wrong.tolist()}, expected 0 … {classes - 1} of {config.labels}, "
-                    f"{IGNORE}, or ids listed under 'void'"
+                    f"{label_path} holds the ids {wrong.tolist()}, expected 0 … {classes - 1} of "
+                    f"{config.labels}, {IGNORE}, or ids listed under 'void'"
                 )
             self._images.append(image)
             self._labels.append(label)

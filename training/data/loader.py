@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import signal
 from collections.abc import Iterator
 
@@ -13,38 +14,32 @@ from torch.utils.data import DataLoader, Dataset
 
 from geoseg_ros.errors import ConfigError
 from geoseg_ros.training.config import Recipe
-from geoseg_ros.training.data.folders import (
-    Clip,
-    ClipConfig,
-    LabelledFolder,
-    LabelledFolderConfig,
-    PosedFolder,
-    PosedFolderConfig,
-)
 from geoseg_ros.training.data.source import Source, find_data
 from geoseg_ros.training.schema import nearest, parse
 
-_SOURCES = {
-    "posed_folder": (PosedFolderConfig, PosedFolder),
-    "labelled_folder": (LabelledFolderConfig, LabelledFolder),
-    "video_clip": (ClipConfig, Clip),
+_PACKAGE = "geoseg_ros.training.data"
+_SOURCES = {  # kind: module, class with its settings in CLASSConfig; modules load when a recipe asks for them
+    "synthetic": ("streets", "Streets"),
+    "posed_folder": ("folders", "PosedFolder"),
+    "labelled_folder": ("folders", "LabelledFolder"),
+    "video_clip": ("folders", "Clip"),
 }
 
 
 def create_sources(recipe: Recipe) -> dict[str, Source]:
-    """The recipe's sources by name, their files decoded. ConfigError names the source and what is wrong with
-    it."""
+    """The recipe's sources by name, their files decoded; ConfigError names the source and what is wrong."""
     sources = {}
     for name, settings in recipe.data.items():
-        kind = settings.get("kind")
+        kind = str(settings.get("kind"))
         if kind not in _SOURCES:
-            raise ConfigError(f"data.{name}: kind is {kind!r}; {nearest(str(kind), _SOURCES)}")
-        config_class, source_class = _SOURCES[kind]
-        config = parse(config_class, settings, f"data.{name}")
+            raise ConfigError(f"data.{name}: kind is '{kind}'; {nearest(kind, _SOURCES)}")
+        module_name, class_name = _SOURCES[kind]
+        module = importlib.import_module(f"{_PACKAGE}.{module_name}")
+        config = parse(getattr(module, f"{class_name}Config"), settings, f"data.{name}")
         augmentation = parse(
             type(recipe.augment), {**vars(recipe.augment), **config.augment}, f"data.{name}: augment"
         )
-        sources[name] = source_class(
+        sources[name] = getattr(module, class_name)(
             config, augmentation, recipe.crop, find_data(config.path, recipe.data_root)
         )
     return sources

@@ -1,0 +1,69 @@
+"""The source of synthetic streets: image pairs with every ground truth, rendered beforehand to a folder."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from geoseg_ros.projection import rigid_flow
+from geoseg_ros.training.data.augmentation import AugmentConfig, Sample
+from geoseg_ros.training.data.files import relative_pose
+from geoseg_ros.training.data.source import PairConfig, PairIndex, Source
+from geoseg_ros.training.data.synthetic.dataset import StoredFrame, SyntheticDataset
+
+
+@dataclass(frozen=True)
+class StreetsConfig(PairConfig):
+    """A folder written by training/data/synthetic/dataset.py."""
+
+
+class Streets(Source):
+    """Pairs with image, previous, K, depth, semantic (camvid_11), flow, motion and previous_from_current.
+
+    The stored flow is that of neighbouring frames. At other strides it is the rigid flow of depth and pose,
+    unknown on moving objects; at stride 0 nothing moves.
+    """
+
+    def __init__(
+        self, config: StreetsConfig, augmentation: AugmentConfig, size: tuple[int, int], path: Path
+    ) -> None:
+        super().__init__(config, augmentation, size)
+        self._dataset = SyntheticDataset(path)
+        lengths = [self._dataset.frames(sequence) for sequence in range(len(self._dataset))]
+        self._count = sum(lengths)
+        self._index = PairIndex(lengths, config.strides, str(path))
+
+    def __len__(self) -> int:
+        return self._count
+
+    def raw_sample(self, rng: np.random.Generator) -> Sample:
+        sequence, current, stride = self._index.draw(rng)
+        frame = self._dataset.frame(sequence, current)
+        previous = self._dataset.frame(sequence, current - stride)
+        pose = relative_pose(previous.world_from_camera, frame.world_from_camera)
+        motion = (frame.motion > 0).astype(np.float32) if stride else np.zeros(frame.motion.shape, np.float32)
+        return {
+            "image": np.asarray(frame.image),
+            "previous": np.asarray(previous.image),
+            "K": frame.camera.matrix,
+            "depth": frame.depth.astype(np.float32),
+            "semantic": np.asarray(frame.semantic),
+            "flow": frame.flow.astype(np.float32) if stride == 1 else _static_flow(frame, motion, pose),
+            "motion": motion,
+            "previous_from_current": pose,
+        }
+
+
+def _static_flow(frame: StoredFrame, motion: np.ndarray, pose: np.ndarray) -> np.ndarray:
+    """H×W×2 flow of what stands still, from depth and pose (4×4); NaN where ``motion`` is set."""
+    depth = torch.from_numpy(frame.depth.astype(np.float32))[None, None]
+    intrinsics, transform = (
+        torch.from_numpy(m.astype(np.float32))[None] for m in (frame.camera.matrix, pose)
+    )
+    flow, valid = rigid_flow(depth, intrinsics, transform)
+    result = flow[0].permute(1, 2, 0).numpy()
+    result[(motion > 0) | ~valid[0, 0].numpy()] = np.nan
+    return result
