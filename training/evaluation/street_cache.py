@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import os
+import stat
 import tempfile
 import zipfile
+import zlib
+from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
@@ -14,15 +17,18 @@ from geoseg_ros.errors import ConfigError
 from geoseg_ros.training.data import synthetic
 from geoseg_ros.training.data.synthetic import StreetConfig, SyntheticFrame, SyntheticStreet
 
-ARRAYS = ("image", "depth", "semantic", "flow_to_previous", "motion_mask", "world_from_camera")
+ARRAYS = tuple(field.name for field in fields(SyntheticFrame) if field.name not in ("index", "stamp"))
 
 
 def cache_folder() -> Path:
-    """A folder of this user alone under the temporary folder; ConfigError when somebody else owns it."""
-    folder = Path(tempfile.gettempdir()) / f"geoseg_ros-{os.getuid()}" / "streets"
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    if folder.parent.stat().st_uid != os.getuid():
-        raise ConfigError(f"the cache folder {folder.parent} belongs to user {folder.parent.stat().st_uid}")
+    """A folder of this user alone under the temporary folder; ConfigError when somebody else made it."""
+    folder = Path(tempfile.gettempdir()) / f"geoseg_ros-streets-{os.getuid()}"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    status = folder.lstat()
+    if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.getuid():
+        raise ConfigError(
+            f"{folder} belongs to user {status.st_uid}, expected a folder of user {os.getuid()}"
+        )
     return folder
 
 
@@ -53,9 +59,13 @@ def _save(frames: list[SyntheticFrame], path: Path) -> None:
     arrays = {f"{name}_{i}": getattr(frame, name) for i, frame in enumerate(frames) for name in ARRAYS}
     arrays["stamps"] = np.array([frame.stamp for frame in frames], dtype=np.int64)
     handle, name = tempfile.mkstemp(dir=path.parent, suffix=".part")
-    with os.fdopen(handle, "wb") as file:
-        np.savez(file, **arrays)
-    os.replace(name, path)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            np.savez_compressed(file, **arrays)
+        os.replace(name, path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
 
 
 def _load(path: Path) -> list[SyntheticFrame] | None:
@@ -66,5 +76,5 @@ def _load(path: Path) -> list[SyntheticFrame] | None:
                 SyntheticFrame(index=i, stamp=int(stamp), **{name: arrays[f"{name}_{i}"] for name in ARRAYS})
                 for i, stamp in enumerate(arrays["stamps"])
             ]
-    except (FileNotFoundError, zipfile.BadZipFile, EOFError, KeyError, ValueError):
+    except (FileNotFoundError, zipfile.BadZipFile, zlib.error, EOFError, KeyError, ValueError):
         return None

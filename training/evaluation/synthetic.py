@@ -24,7 +24,8 @@ from geoseg_ros.training.metrics.semantics import ConfusionMatrix
 FIRST_SEED = 900_000
 """Training draws its seeds below this one."""
 
-SEQUENCES = 24
+STREETS = 24
+STREETS_OF_CAMERAS = 12
 FRAMES = 8
 BARS = {"abs_rel": 0.15, "mean_iou": 0.60, "share_of_dis": 0.5, "moving_iou": 0.60}
 
@@ -48,19 +49,19 @@ def synthetic(bench: Bench) -> SuiteResult:
     grey), motion (IoU of the moving class over all pixels together, and the per-image mean IoU) and
     ego-motion (5-frame snippets within a street).
     """
-    return _judge(bench, "synthetic", default_config, BARS)
+    return _judge(bench, "synthetic", STREETS, default_config, BARS)
 
 
 def synthetic_cameras(bench: Bench) -> SuiteResult:
-    """As ``synthetic``, with focal length, mounting, and frame rate drawn by seed; no bars."""
-    return _judge(bench, "synthetic_cameras", varied_config, {})
+    """As ``synthetic`` on 12 streets, with focal length, mounting, and frame rate drawn by seed; no bars."""
+    return _judge(bench, "synthetic_cameras", STREETS_OF_CAMERAS, varied_config, {})
 
 
 def _judge(
-    bench: Bench, name: str, config_of: Callable[[int], StreetConfig], bars: dict[str, float]
+    bench: Bench, name: str, streets: int, config_of: Callable[[int], StreetConfig], bars: dict[str, float]
 ) -> SuiteResult:
     bench.require_labels(CAMVID_11.names)
-    total = SEQUENCES * FRAMES if bench.limit is None else min(bench.limit, SEQUENCES * FRAMES)
+    total = streets * FRAMES if bench.limit is None else min(bench.limit, streets * FRAMES)
     judge = _Judge(bench)
     for seed, frame in bench.track(_sequence_frames(total, config_of), total, name):
         judge.update(seed, frame, config_of(seed))
