@@ -38,6 +38,8 @@ class Atlas:
                 top, left = layer * self._step, int(self._left[level])
                 picture[top : top + block.shape[0], left : left + block.shape[1]] = block
         self._picture = picture
+        top = self.layers["grain"][0] * self._step
+        self._grain = np.ascontiguousarray(picture[top : top + self._step, :, 2])
 
     def sample(self, layer: np.ndarray, uv: np.ndarray, level: np.ndarray) -> np.ndarray:
         """Tile values (N×4 float32, 0…255) at uv (N×2, tile units, v up) and mip level (N float, 0 = finest)."""
@@ -56,17 +58,31 @@ class Atlas:
         near += far
         return near
 
+    def grain(self, uv: np.ndarray, level: np.ndarray) -> np.ndarray:
+        """Shade (N float32, 0…255) of the grain tile, bilinear at the nearest mip level."""
+        nearest = np.clip(level + 0.5, 0, LEVELS - 1).astype(np.int32)
+        u = uv[:, 0] - np.floor(uv[:, 0])
+        v = np.ceil(uv[:, 1]) - uv[:, 1]
+        size = self._sizes[nearest]
+        x = self._left[nearest] + np.float32(_BORDER - 0.5) + u * size
+        y = np.float32(_BORDER - 0.5) + v * size
+        return _remap(self._grain, x, y).reshape(-1)[: len(x)].astype(np.float32)
+
     def _fetch(self, u, v, top, level) -> np.ndarray:
         size = self._sizes[level]
         x = self._left[level] + np.float32(_BORDER - 0.5) + u * size
         y = top + v * size
-        count = len(x)
-        rows = -(-count // _ROW)
-        maps = np.zeros((2, rows * _ROW), np.float32)
-        maps[0, :count] = x
-        maps[1, :count] = y
-        values = cv2.remap(self._picture, maps[0].reshape(rows, _ROW), maps[1].reshape(rows, _ROW), cv2.INTER_LINEAR)
-        return values.reshape(-1, 4)[:count].astype(np.float32)
+        return _remap(self._picture, x, y).reshape(-1, 4)[: len(x)].astype(np.float32)
+
+
+def _remap(picture: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Bilinear samples of a picture at N points, in rows of _ROW (the last one is filled up)."""
+    count = len(x)
+    rows = -(-count // _ROW)
+    maps = np.zeros((2, rows * _ROW), np.float32)
+    maps[0, :count] = x
+    maps[1, :count] = y
+    return cv2.remap(picture, maps[0].reshape(rows, _ROW), maps[1].reshape(rows, _ROW), cv2.INTER_LINEAR)
 
 
 @lru_cache(maxsize=_LIBRARIES)

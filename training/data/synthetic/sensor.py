@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 
 _CURVE_SIZE = 4096
+_NOISE_SHIFT = 61
 _CURVE_END = 4.0  # linear radiance (after exposure) that the tone curve covers
 
 
@@ -19,7 +20,7 @@ class Sensor:
         self._saturation = float(rng.uniform(0.6, 1.25))
         self._blur = float(rng.choice([0.0, 0.35, 0.5, 0.8], p=[0.2, 0.4, 0.3, 0.1])) * strength
         self._shutter = float(rng.uniform(0.1, 0.5)) * strength * (rng.random() < 0.3)
-        self._noise = float(np.exp(rng.uniform(np.log(0.3), np.log(5.0)))) * strength
+        noise = np.float32(np.exp(rng.uniform(np.log(0.3), np.log(5.0)))) * strength
         self._flicker = 0.02 * float(rng.random()) * strength
         shoulder = rng.uniform(0.0, 1.0)
         gamma = rng.uniform(1.8, 2.5)
@@ -28,6 +29,8 @@ class Sensor:
         tone = (1 - shoulder) * np.clip(x, 0, 1) + shoulder * soft
         lift = rng.uniform(0.0, 0.03)
         self._curve = (255 * (lift + (1 - lift) * np.power(np.clip(tone, 0, 1), 1 / gamma))).astype(np.float32)
+        # one field of noise, read at another offset for each frame
+        self._noise_field = rng.standard_normal((height + _NOISE_SHIFT, width + _NOISE_SHIFT, 3), dtype=np.float32) * noise
         y, x = np.mgrid[0:height, 0:width].astype(np.float32)
         radius = np.hypot(x - width / 2, y - height / 2) / np.hypot(width / 2, height / 2)
         self._vignette = (1 - rng.uniform(0, 0.35) * strength * radius**2).astype(np.float32)[..., None]
@@ -45,9 +48,11 @@ class Sensor:
         image = grey + (image - grey) * np.float32(self._saturation)
         index = np.clip(image * np.float32((_CURVE_SIZE - 1) / _CURVE_END), 0, _CURVE_SIZE - 1).astype(np.int32)
         image = self._curve[index]
-        if self._noise > 0:
-            image += rng.standard_normal(image.shape, dtype=np.float32) * np.float32(self._noise)
-        return np.clip(image + 0.5, 0, 255).astype(np.uint8)
+        height, width = image.shape[:2]
+        y, x = rng.integers(0, _NOISE_SHIFT + 1, 2)
+        image += self._noise_field[y : y + height, x : x + width]
+        image += np.float32(0.5)
+        return np.clip(image, 0, 255, out=image).astype(np.uint8)
 
     def _smear(self, image: np.ndarray, flow: np.ndarray) -> np.ndarray:
         """Motion blur: the mean of the picture at four moments of the exposure."""

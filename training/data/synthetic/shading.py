@@ -22,7 +22,6 @@ class Shader:
 
     def __init__(self, materials: MaterialTable, atlas: Atlas, weather: Weather) -> None:
         self._materials, self._atlas, self._weather = materials, atlas, weather
-        self._grain = np.float32(atlas.layers["grain"][0])
 
     def radiance(
         self, hits: Hits, origin: np.ndarray, directions: np.ndarray, footprint: float, occluders: Sequence[TracedMesh]
@@ -53,7 +52,9 @@ class Shader:
         light = np.clip(normal @ weather.sun_direction, 0, None)
         light[self._shadowed(points, normal, light, distance, occluders)] = 0.0
         upward = normal[:, 2:] * 0.5 + 0.5
-        incoming = light[:, None] * weather.sun + weather.ambient * upward + weather.bounce * (1 - upward)
+        incoming = upward * (weather.ambient - weather.bounce)
+        incoming += weather.bounce
+        incoming += light[:, None] * weather.sun
         colour = albedo * incoming
         shiny = np.flatnonzero(mirror > 0.01)
         if len(shiny):
@@ -68,7 +69,10 @@ class Shader:
             colour += albedo * emission[:, None]
         clear = np.exp(-weather.haze * distance * length)[:, None]
         veil = weather.horizon * 0.85
-        return colour * clear + veil * (1 - clear)
+        colour -= veil
+        colour *= clear
+        colour += veil
+        return colour
 
     def _albedo(self, material, uv, distance, facing, footprint) -> tuple[np.ndarray, np.ndarray]:
         """Albedo N×3 and mirror strength N."""
@@ -80,11 +84,10 @@ class Shader:
         texture = self._atlas.sample(table.layer[material], uv, level)
         second = texture[:, :1] * np.float32(1 / 255)
         third = texture[:, 1:2] * np.float32(1 / 255)
-        grain_layer = np.full(len(uv), self._grain, np.float32)
-        grain = self._atlas.sample(grain_layer, uv * np.float32(_GRAIN_REPEAT), level + np.float32(np.log2(_GRAIN_REPEAT)))
-        stain = self._atlas.sample(grain_layer + 1, uv * np.float32(_STAIN_REPEAT), level + np.float32(np.log2(_STAIN_REPEAT)))
+        grain = self._atlas.grain(uv * np.float32(_GRAIN_REPEAT), level + np.float32(np.log2(_GRAIN_REPEAT)))
+        stain = self._atlas.grain(uv * np.float32(_STAIN_REPEAT), level + np.float32(np.log2(_STAIN_REPEAT)))
         detail = table.detail[material] * np.float32(1 / 128)
-        shade = texture[:, 2] * np.float32(1 / 128) * (1 + detail * (0.7 * grain[:, 2] + 0.5 * stain[:, 2] - 1.2 * 128))
+        shade = texture[:, 2] * np.float32(1 / 128) * (1 + detail * (0.7 * grain + 0.5 * stain - 1.2 * 128))
         colors = table.colors[material]
         first = colors[:, :3]
         albedo = first + second * (colors[:, 3:6] - first)

@@ -18,16 +18,16 @@ from geoseg_ros.training.data.synthetic.furniture import build_furniture
 from geoseg_ros.training.data.synthetic.layout import Layout
 from geoseg_ros.training.data.synthetic.materials import SKY, Materials
 from geoseg_ros.training.data.synthetic.mesh import merge
+from geoseg_ros.training.data.synthetic.moving import MovingParts, MovingScene
 from geoseg_ros.training.data.synthetic.sensor import Sensor
 from geoseg_ros.training.data.synthetic.shading import Shader
 from geoseg_ros.training.data.synthetic.surfaces import build_surfaces
 from geoseg_ros.training.data.synthetic.tracer import Hits, TracedMesh
-from geoseg_ros.training.data.synthetic.traffic import MOVING_SPEED, Mover, Traffic
+from geoseg_ros.training.data.synthetic.traffic import Traffic
 from geoseg_ros.training.data.synthetic.vegetation import build_vegetation
 from geoseg_ros.training.data.synthetic.weather import draw_weather
 
 _VIEW = 150.0  # metres of street built ahead of the last position
-_MOVER_RANGE = 160.0  # movers farther from the camera are left out
 _NEAR = 0.05  # metres; nothing is drawn closer
 
 
@@ -74,8 +74,8 @@ class SyntheticStreet:
         static += build_vegetation(self._layout, materials, streams[5])
         static += build_furniture(self._layout, materials, streams[6])
         traffic = Traffic(streams[7], self._layout, self._ego, materials)
-        self._movers = traffic.movers
         self._table = materials.table()
+        self._moving = MovingScene(traffic.movers, self._layout.ground, self._table, self._atlas)
         self._static = TracedMesh(merge(static + traffic.standing), self._table, self._atlas)
         weather = draw_weather(streams[8], self._atlas)
         self._shader = Shader(self._table, self._atlas, weather)
@@ -85,7 +85,7 @@ class SyntheticStreet:
         rows, columns = np.mgrid[0 : camera.height, 0 : camera.width]
         self._rays = np.stack(
             [(columns - camera.cx) / camera.fx, (rows - camera.cy) / camera.fy, np.ones_like(rows, float)], -1
-        ).reshape(-1, 3)
+        ).reshape(-1, 3).astype(np.float32)
 
     @property
     def camera(self) -> PinholeCamera:
@@ -111,16 +111,14 @@ class SyntheticStreet:
             raise ConfigError(f"synthetic frame {index} asked for, expected 0 to {self.config.frames - 1}: raise duration")
         time, before = index / self.config.fps, (index - 1) / self.config.fps
         pose, previous = self._ego.world_from_camera(time), self._ego.world_from_camera(before)
-        moving = _MovingParts(self, time, before, pose)
-        directions = (self._rays @ pose[:3, :3].T).astype(np.float32)
-        half = len(directions) // 2
-        bands = [slice(0, half), slice(half, len(directions))]
-        jobs = [(directions[band], self._rays[band], pose, previous, moving) for band in bands]
+        moving = self._moving.at(time, before, pose, self.camera)
+        half = len(self._rays) // 2
+        bands = [slice(0, half), slice(half, len(self._rays))]
         if self._threads > 1:
             with ThreadPoolExecutor(self._threads) as pool:
-                results = list(pool.map(lambda job: self._render(*job), jobs))
+                results = list(pool.map(lambda band: self._render(band, pose, previous, moving), bands))
         else:
-            results = [self._render(*job) for job in jobs]
+            results = [self._render(band, pose, previous, moving) for band in bands]
         radiance, depth, semantic, flow, moved = (np.concatenate(parts) for parts in zip(*results))
         shape = (self.camera.height, self.camera.width)
         flow = flow.reshape(*shape, 2)
@@ -137,75 +135,52 @@ class SyntheticStreet:
             pose,
         )
 
-    def _render(self, directions, rays, pose, previous, moving: _MovingParts):
+    def _render(self, band: slice, pose: np.ndarray, previous: np.ndarray, moving: MovingParts | None) -> tuple:
         """Radiance, depth, semantics, flow and motion of a band of pixels."""
+        rays = self._rays[band]
+        directions = rays @ pose[:3, :3].T.astype(np.float32)
         origin = pose[:3, 3].astype(np.float32)
-        origins = np.ascontiguousarray(np.broadcast_to(origin, directions.shape) + np.float32(_NEAR) * directions)
+        origins = np.float32(_NEAR) * directions + origin
         footprint = 1.0 / self.camera.fx
         hits = self._static.cast(origins, directions, footprint)
         part = np.full(len(directions), -1, np.int32)
         occluders = [self._static]
-        if moving.mesh is not None:
+        if moving is not None:
             occluders.append(moving.mesh)
-            dynamic = moving.mesh.cast(origins, directions, footprint)
-            nearer = np.flatnonzero(dynamic.distance < hits.distance)
-            for name in ("distance", "material", "triangle", "uv", "normal"):
-                getattr(hits, name)[nearer] = getattr(dynamic, name)[nearer]
-            part[nearer] = moving.part_of_triangle[dynamic.triangle[nearer]]
+            seen = np.flatnonzero(moving.seen.reshape(-1)[band])
+            dynamic = moving.mesh.cast(origins[seen], directions[seen], footprint)
+            nearer = np.flatnonzero(dynamic.distance < hits.distance[seen])
+            target = seen[nearer]
+            for name in ("distance", "material", "uv", "normal"):
+                getattr(hits, name)[target] = getattr(dynamic, name)[nearer]
+            part[target] = moving.part_of_triangle[dynamic.triangle[nearer]]
         hits.distance += np.float32(_NEAR)
         radiance = self._shader.radiance(hits, origin, directions, footprint, occluders)
         semantic = np.where(hits.material >= 0, self._table.semantic[hits.material], np.uint8(SKY))
         flow = self._flow(hits, rays, part, pose, previous, moving)
-        moved = (part >= 0) & moving.moves[part]
+        moved = np.zeros(len(part), bool)
+        if moving is not None:
+            moved = (part >= 0) & moving.moves[part]
         return radiance, hits.distance, semantic, flow, moved
 
-    def _flow(self, hits: Hits, rays, part, pose, previous, moving: _MovingParts) -> np.ndarray:
+    def _flow(self, hits: Hits, rays: np.ndarray, part: np.ndarray, pose: np.ndarray, previous: np.ndarray,
+              moving: MovingParts | None) -> np.ndarray:
         """Flow to the previous image (N×2): exact rigid motion of each surface; rotation alone for the sky."""
         camera = self.camera
-        relative = np.linalg.inv(previous) @ pose
-        sky = hits.material < 0
-        depth = np.where(sky, 1.0, hits.distance.astype(np.float64))[:, None]
-        shift = np.where(sky[:, None], 0.0, relative[:3, 3])
-        points = (rays * depth) @ relative[:3, :3].T + shift
+        camera_from_world = np.linalg.inv(previous)
+        relative = (camera_from_world @ pose).astype(np.float32)
+        # homogeneous: ray + w * translation with w = 1 / z, which is 0 for the sky
+        inverse_depth = np.float32(1.0) / hits.distance
+        points = rays @ relative[:3, :3].T
+        points += inverse_depth[:, None] * relative[:3, 3]
         index = np.flatnonzero(part >= 0)
-        if len(index):
-            own = moving.previous_from_current[part[index]]
-            chain = np.linalg.inv(previous) @ own @ pose
-            local = rays[index] * depth[index]
-            points[index] = np.einsum("nij,nj->ni", chain[:, :3, :3], local) + chain[:, :3, 3]
+        if moving is not None and len(index):
+            chain = (camera_from_world @ moving.previous_from_current @ pose).astype(np.float32)[part[index]]
+            points[index] = np.einsum("nij,nj->ni", chain[:, :3, :3], rays[index])
+            points[index] += inverse_depth[index, None] * chain[:, :3, 3]
         z = points[:, 2]
-        z = np.where(np.abs(z) < 1e-3, 1e-3, z)
-        x = points[:, 0] / z * camera.fx - rays[:, 0] * camera.fx
-        y = points[:, 1] / z * camera.fy - rays[:, 1] * camera.fy
-        return np.stack([x, y], -1).astype(np.float32)
-
-
-class _MovingParts:
-    """All rigid parts of the movers at one time: their mesh in the world, and where each part was before.
-
-    ``previous_from_current`` (P×4×4) takes world points of a part to where they were; ``moves`` (P bool) says whether the
-    part's figure is faster than MOVING_SPEED.
-    """
-
-    def __init__(self, street: SyntheticStreet, time: float, before: float, camera_pose: np.ndarray) -> None:
-        meshes, owners, relative, moves = [], [], [], []
-        ground = street._layout.ground
-        for mover in street._movers:
-            body = mover.body(ground, time)
-            if np.linalg.norm(body[:3, 3] - camera_pose[:3, 3]) > _MOVER_RANGE:
-                continue
-            moving = self._speed(mover, time, before) > MOVING_SPEED
-            now, then = mover.part_poses(ground, time), mover.part_poses(ground, before)
-            for part, pose, past in zip(mover.figure.parts, now, then):
-                meshes.append(part.mesh.transformed(pose))
-                owners.append(np.full(len(part.mesh.faces), len(relative), np.int32))
-                relative.append(past @ np.linalg.inv(pose))
-                moves.append(moving)
-        self.mesh = TracedMesh(merge(meshes), street._table, street._atlas) if meshes else None
-        self.part_of_triangle = np.concatenate(owners) if owners else np.zeros(0, np.int32)
-        self.previous_from_current = np.array(relative).reshape(-1, 4, 4)
-        self.moves = np.array([*moves, False])
-
-    @staticmethod
-    def _speed(mover: Mover, time: float, before: float) -> float:
-        return abs(mover.distance(time) - mover.distance(before)) / (time - before)
+        z = np.where(np.abs(z) < 1e-5, np.float32(1e-5), z)
+        flow = np.empty((len(rays), 2), np.float32)
+        flow[:, 0] = (points[:, 0] / z - rays[:, 0]) * np.float32(camera.fx)
+        flow[:, 1] = (points[:, 1] / z - rays[:, 1]) * np.float32(camera.fy)
+        return flow

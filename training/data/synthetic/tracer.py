@@ -12,7 +12,7 @@ from geoseg_ros.training.data.synthetic.atlas import Atlas
 from geoseg_ros.training.data.synthetic.materials import MaterialTable
 from geoseg_ros.training.data.synthetic.mesh import Mesh
 
-_PASSES = 4  # layers of leaves a ray may pass
+_PASSES = 3  # layers of leaves a ray may pass
 _CUTOUT_LEVEL = 3.0  # coarsest mip level that still decides about holes
 _EPSILON = 0.004  # metres past a hole
 
@@ -36,8 +36,8 @@ class TracedMesh:
         self._scene = EmbreeScene()
         TriangleMesh(self._scene, np.ascontiguousarray(mesh.vertices), np.ascontiguousarray(mesh.faces))
         self._scene.run(np.zeros((1, 3), np.float32), np.ones((1, 3), np.float32))  # builds the hierarchy now
-        self._attributes = np.concatenate([mesh.uv, mesh.normals], 1)
-        self._faces = mesh.faces
+        attributes = np.concatenate([mesh.uv, mesh.normals], 1)
+        self._corners = attributes[mesh.faces].reshape(-1, 15)  # per triangle: three times uv and normal
         self._material = mesh.material
         self._table = materials
         self._atlas = atlas
@@ -86,10 +86,11 @@ class TracedMesh:
         return blocked
 
     def _interpolate(self, triangle: np.ndarray, u: np.ndarray, v: np.ndarray) -> np.ndarray:
-        corners = self._faces[triangle]
-        first = self._attributes[corners[:, 0]]
-        values = first + u[:, None] * (self._attributes[corners[:, 1]] - first)
-        values += v[:, None] * (self._attributes[corners[:, 2]] - first)
+        """Texture coordinates and normal (N×5) at barycentric coordinates."""
+        corners = self._corners[triangle]
+        values = corners[:, :5] * (1 - u - v)[:, None]
+        values += corners[:, 5:10] * u[:, None]
+        values += corners[:, 10:] * v[:, None]
         return values
 
     def _is_hole(self, triangle, u, v, level) -> np.ndarray:
