@@ -19,6 +19,7 @@ from geoseg_ros.nodes.statistics import Snapshot
 from geoseg_ros.share import dds_environment
 
 LOG_PERIOD = 5.0  # s, between two log lines about the same thing
+FORGET_PERIOD = 60.0  # s, after which nobody asks how many more there were
 RECENT = 10.0  # s, for which a problem stays in diagnostics
 LOSS_WORTH_A_WARNING = 0.2
 MEBIBYTE = 1 << 20
@@ -30,8 +31,7 @@ class Problems:
     def __init__(self, logger: RcutilsLogger) -> None:
         self._logger = logger
         self._lock = threading.Lock()
-        self._logged: dict[str, float] = {}
-        self._suppressed: dict[str, int] = {}
+        self._logged: dict[str, tuple[float, int]] = {}  # when, and how many were held back since
         self._latest: tuple[float, bytes, str] | None = None
 
     def error(self, key: str, text: str) -> None:
@@ -56,11 +56,12 @@ class Problems:
         now = time.monotonic()
         with self._lock:
             self._latest = (now, level, text)
-            if now - self._logged.get(key, -LOG_PERIOD) < LOG_PERIOD:
-                self._suppressed[key] = self._suppressed.get(key, 0) + 1
+            logged, repeated = self._logged.get(key, (-LOG_PERIOD, 0))
+            if now - logged < LOG_PERIOD:
+                self._logged[key] = (logged, repeated + 1)
                 return ""
-            self._logged[key] = now
-            repeated = self._suppressed.pop(key, 0)
+            self._logged = {other: entry for other, entry in self._logged.items() if now - entry[0] < FORGET_PERIOD}
+            self._logged[key] = (now, 0)
         return f"{text} ({repeated} more like this since the last message)" if repeated else text
 
 

@@ -21,7 +21,7 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from geoseg_ros.bundle import load_bundle
 from geoseg_ros.camera import PinholeCamera
-from geoseg_ros.errors import CameraError, GeosegError, ImageError, UncalibratedCameraError
+from geoseg_ros.errors import CameraError, GeosegError, ImageError
 from geoseg_ros.messages import OUTPUTS, decode_compressed, decode_image, needed_outputs, output_messages
 from geoseg_ros.nodes import process
 from geoseg_ros.nodes.cameras import CameraCache
@@ -171,10 +171,10 @@ class PerceptionNode(LifecycleNode):
         self.statistics.camera_info_received(_nanoseconds(message.header))
         try:
             self.cameras.add(message, rectified=self.parameters.rectified)
-        except UncalibratedCameraError as error:
-            self.problems.warn(topic, f"{topic}: {error}; no metric output from it")
         except CameraError as error:
-            self.problems.error(topic, f"{topic}: {error}")
+            uncalibrated = message.k[0] == 0.0  # what a driver without a calibration sends; anything else is a fault
+            report = self.problems.warn if uncalibrated else self.problems.error
+            report(f"{topic} {message.header.frame_id}", f"{topic}: {error}; no metric output from it")
 
     def _time_jumped(self) -> None:
         self.statistics.time_jumped()

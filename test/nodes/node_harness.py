@@ -152,7 +152,12 @@ class Geoseg:
         """Stop listening and forget what came."""
         for subscription in (self._diagnostics, *self._subscriptions.values()):
             self.probe.node.destroy_subscription(subscription)
-        self.probe.received.clear()
+        self.forget()
+
+    def forget(self) -> None:
+        """Forget the messages received so far."""
+        for messages in self.probe.received.values():
+            messages.clear()
 
     def subscribe(self, *topics: str) -> None:
         """Listen to outputs, to exactly these."""
