@@ -96,3 +96,25 @@ class RunLog:
         per_step = (time.monotonic() - self._began) / max(1, step - self._first)
         seconds = round(per_step * (self._steps - step))
         return f"{seconds // 3600}:{seconds // 60 % 60:02d}:{seconds % 60:02d}"
+
+
+class NoLog:
+    """Stands in for :class:`RunLog` in the processes of a parallel run that report nothing."""
+
+    def __enter__(self) -> NoLog:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def advance(self, step: int) -> None:
+        """Says nothing."""
+
+    def scalars(self, step: int, values: dict[str, float]) -> None:
+        """Says nothing."""
+
+    def pictures(self, step: int, pictures: dict[str, np.ndarray]) -> None:
+        """Says nothing."""
+
+    def say(self, line: str) -> None:
+        """Says nothing."""

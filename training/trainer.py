@@ -4,11 +4,15 @@ A run folder holds config.yaml (the resolved recipe), checkpoint.safetensors, bu
 far), log.txt and tensorboard/. Batches and random numbers of a step derive from the recipe's seed and the
 step's number alone, so a run killed at any moment and resumed ends with the weights of an uninterrupted one
 (bit for bit on the same CPU).
+
+``torchrun --nproc-per-node N -m geoseg_ros.cli train …`` trains data-parallel: the processes share each step's batch and
+average their gradients; the first one reports and saves.
 """
 
 from __future__ import annotations
 
 import math
+import os
 import subprocess
 import time
 from pathlib import Path
@@ -27,7 +31,7 @@ from geoseg_ros.training.data.loader import create_sources, step_batches
 from geoseg_ros.training.data.source import CHECKOUT, find_data
 from geoseg_ros.training.interrupt import StopRequest
 from geoseg_ros.training.optimizers import MovingAverage, create_optimizer, learning_rate
-from geoseg_ros.training.run_log import RunLog
+from geoseg_ros.training.run_log import NoLog, RunLog
 from geoseg_ros.training.tasks import Batch, Task, create_task
 
 CHECKPOINT = "checkpoint.safetensors"
@@ -55,7 +59,16 @@ class Trainer:
         self.recipe = recipe
         if recipe.threads is not None:
             torch.set_num_threads(recipe.threads)
-        self.fabric = Fabric(accelerator=recipe.accelerator, devices=1, precision=recipe.precision)
+        local = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))  # set by torchrun, like WORLD_SIZE
+        world = int(os.environ.get("WORLD_SIZE", "1"))
+        self.fabric = Fabric(
+            accelerator=recipe.accelerator,
+            devices=local,
+            num_nodes=world // local,
+            strategy="ddp" if world > 1 else "auto",
+            precision=recipe.precision,
+        )
+        self.fabric.launch()
         torch.manual_seed(recipe.seed)
         self.task = create_task(recipe.task, recipe)
         self.task.autocast = self.fabric.autocast
@@ -145,21 +158,27 @@ def train(recipe: Recipe, folder: Path, resume: bool) -> Path:
     """
     check_run_folder(recipe, folder, resume)
     trainer = Trainer(recipe)
-    folder.mkdir(parents=True, exist_ok=True)
-    save_recipe(recipe, folder / CONFIG)
+    first = trainer.fabric.is_global_zero
+    if first:
+        folder.mkdir(parents=True, exist_ok=True)
+        save_recipe(recipe, folder / CONFIG)
+    trainer.fabric.barrier()
     checkpoint = folder / CHECKPOINT
     if resume and checkpoint.exists():
         load_checkpoint(trainer.state, checkpoint)
-    with RunLog(folder, trainer.state.step, recipe.steps) as log, StopRequest() as stop:
+    log = RunLog(folder, trainer.state.step, recipe.steps) if first else NoLog()
+    with log, StopRequest() as stop:
         log.say(_opening(trainer, folder))
         _loop(trainer, folder, log, stop)
         log.say(f"finished: {folder / BUNDLE}")
     return folder / BUNDLE
 
 
-def _loop(trainer: Trainer, folder: Path, log: RunLog, stop: StopRequest) -> None:
-    recipe, state = trainer.recipe, trainer.state
-    batches = step_batches(trainer.sources, recipe.seed, state.step, recipe.steps, recipe.workers)
+def _loop(trainer: Trainer, folder: Path, log: RunLog | NoLog, stop: StopRequest) -> None:
+    recipe, state, fabric = trainer.recipe, trainer.state, trainer.fabric
+    batches = step_batches(
+        trainer.sources, recipe.seed, state.step, recipe.steps, recipe.workers, fabric.global_rank, fabric.world_size
+    )
     window: list[dict[str, float]] = []
     while state.step < recipe.steps:
         began = time.perf_counter()
@@ -180,9 +199,9 @@ def _loop(trainer: Trainer, folder: Path, log: RunLog, stop: StopRequest) -> Non
                 state.step, {name: float(np.mean([entry[name] for entry in window])) for name in window[-1]}
             )
             window.clear()
-        if state.step % recipe.picture_every == 0 or last:
+        if fabric.is_global_zero and (state.step % recipe.picture_every == 0 or last):
             log.pictures(state.step, trainer.pictures(batch))
-        if state.step % recipe.checkpoint_every == 0 or last or stop.requested:
+        if fabric.is_global_zero and (state.step % recipe.checkpoint_every == 0 or last or stop.requested):
             save_checkpoint(state, folder / CHECKPOINT)
             trainer.save_bundle(folder / BUNDLE)
         if stop.requested and not last:

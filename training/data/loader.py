@@ -48,10 +48,14 @@ def create_sources(recipe: Recipe) -> dict[str, Source]:
 class StepDataset(Dataset):
     """Map-style data set over training steps: item s is {source name: {key: tensor}} of step s."""
 
-    def __init__(self, sources: dict[str, Source], seed: int, steps: int) -> None:
+    def __init__(self, sources: dict[str, Source], seed: int, steps: int, rank: int = 0, world: int = 1) -> None:
+        for name, source in sources.items():
+            if source.config.batch < world:
+                raise ConfigError(f"data.{name}: batch is {source.config.batch}, expected at least one per process ({world})")
         self._sources = sources
         self._seed = seed
         self._steps = steps
+        self._share = (rank, world)
 
     def __len__(self) -> int:
         return self._steps
@@ -60,16 +64,17 @@ class StepDataset(Dataset):
         result = {}
         for index, (name, source) in enumerate(self._sources.items()):
             rng = np.random.default_rng([self._seed, step, index])
-            result[name] = {key: torch.from_numpy(value) for key, value in source.batch(rng).items()}
+            result[name] = {key: torch.from_numpy(value) for key, value in source.batch(rng, *self._share).items()}
         return result
 
 
 def step_batches(
-    sources: dict[str, Source], seed: int, first: int, steps: int, workers: int
+    sources: dict[str, Source], seed: int, first: int, steps: int, workers: int, rank: int = 0, world: int = 1
 ) -> Iterator[dict[str, dict[str, Tensor]]]:
-    """The batches of steps ``first`` … ``steps`` − 1, prepared by ``workers`` processes (0: in this one)."""
+    """The share of process ``rank`` of ``world`` in the batches of steps ``first`` … ``steps`` − 1, prepared by
+    ``workers`` processes (0: in this one)."""
     loader = DataLoader(
-        StepDataset(sources, seed, steps),
+        StepDataset(sources, seed, steps, rank, world),
         batch_size=None,
         sampler=range(first, steps),
         num_workers=workers,

@@ -77,11 +77,15 @@ class Source(ABC):
     def raw_sample(self, rng: np.random.Generator) -> Sample:
         """One example before augmentation (see :mod:`~geoseg_ros.training.data.augmentation`)."""
 
-    def batch(self, rng: np.random.Generator) -> dict[str, np.ndarray]:
-        """A batch of ``config.batch`` augmented examples (keys and shapes above)."""
-        samples = [
-            augment(self.raw_sample(rng), self.size, self.augmentation, rng) for _ in range(self.config.batch)
-        ]
+    def batch(self, rng: np.random.Generator, rank: int = 0, world: int = 1) -> dict[str, np.ndarray]:
+        """A batch of ``config.batch`` augmented examples (keys and shapes above).
+
+        Of ``world`` processes that share a step, number ``rank`` gets every world-th example: each example has its own
+        random numbers, so that the processes together see what one alone would.
+        """
+        samples = []
+        for generator in rng.spawn(self.config.batch)[rank::world]:
+            samples.append(augment(self.raw_sample(generator), self.size, self.augmentation, generator))
         return {key: np.stack([sample[key] for sample in samples]) for key in samples[0]}
 
     def describe(self) -> dict[str, Any]:

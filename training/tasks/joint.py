@@ -147,7 +147,7 @@ class JointTask:
             losses.update(self._reprojection(data, depth, data.get("previous_from_current", pose)))
         if "flow" in data:
             losses["flow"] = multilevel_flow_loss((flow.full, *flow.levels), data["flow"], self.loss.flow_levels, exponent=0.6)
-        else:
+        elif self.loss.unsupervised_flow:
             losses["unsupervised_flow"] = self._unsupervised_flow(part, flow)
         if "previous_from_current" in data:
             losses["pose"] = pose_loss(pose, data["previous_from_current"])
