@@ -18,7 +18,6 @@ from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.publisher import Publisher
 from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
-from rclpy.utilities import remove_ros_args
 from rosgraph_msgs.msg import Clock
 
 from geoseg_ros.bags import BagReader, TopicInfo, stamp_fields
@@ -29,6 +28,7 @@ from geoseg_ros.nodes.message_types import fill, message_class
 NANOSECONDS = 1_000_000_000
 CLOCK_RATE = 100.0  # Hz
 ACKNOWLEDGEMENT = Duration(seconds=2)
+SETTLING = 0.3  # s; a subscriber may know its publisher a moment later than the publisher knows it
 _QUEUE_DEPTH = 10
 _POLL_PERIOD = 0.1  # s
 
@@ -60,6 +60,8 @@ class BagPlayer(Node):
             waiting.append(self._publishers_by_topic[topic])
         while not stop.is_set() and any(publisher.get_subscription_count() == 0 for publisher in waiting):
             self._executor.spin_once(timeout_sec=_POLL_PERIOD)
+        if waiting:
+            self._sleep_until(time.monotonic() + SETTLING, stop)
 
     def play(self, messages: Iterable[tuple[str, int, str, bytes]], start: int, rate: float, stop: threading.Event) -> None:
         """Publish (topic, time in ns, type, CDR bytes) when their time has come, ``rate`` times as fast as recorded."""
@@ -138,8 +140,9 @@ def build_parser() -> argparse.ArgumentParser:
 
 def main(args: Sequence[str] | None = None) -> int:
     """Play until the end, SIGINT or SIGTERM; returns the exit code."""
-    argv = list(sys.argv if args is None else ["bag_player", *args])
-    options = build_parser().parse_args(remove_ros_args(argv)[1:])
+    argv = list(sys.argv[1:] if args is None else args)
+    split = argv.index("--ros-args") if "--ros-args" in argv else len(argv)
+    options = build_parser().parse_args(argv[:split])
 
     def body(stop: threading.Event) -> int:
         with BagReader(options.bag) as reader:
@@ -158,7 +161,7 @@ def main(args: Sequence[str] | None = None) -> int:
             finally:
                 player.destroy_node()
 
-    return process.run("bag_player", body, argv)
+    return process.run("bag_player", body, argv[split:])
 
 
 if __name__ == "__main__":

@@ -184,18 +184,25 @@ class Geoseg:
         """The stamps received on an output."""
         return [nanoseconds(message.header) for message in self.probe.received[f"{self.name}/{topic}"]]
 
+    def report(self) -> DiagnosticArray | None:
+        """The latest diagnostics of the node."""
+        name = f"{self.name.lstrip('/')}: perception"
+        reports = reversed(self.probe.received["/diagnostics"])
+        return next((message for message in reports if message.status[0].name == name), None)
+
     def status(self) -> DiagnosticStatus | None:
         """The latest diagnostic status of the node."""
-        for message in reversed(self.probe.received["/diagnostics"]):
-            for status in message.status:
-                if status.name == f"{self.name.lstrip('/')}: perception":
-                    return status
-        return None
+        report = self.report()
+        return None if report is None else report.status[0]
 
     def values(self) -> dict[str, str]:
         """The latest diagnostic values."""
         status = self.status()
         return {} if status is None else {item.key: item.value for item in status.values}
+
+    def simulated_time(self) -> int:
+        """The node's time in whole seconds, from its diagnostics."""
+        return self.report().header.stamp.sec
 
     def count(self, key: str) -> int:
         """A count among the diagnostic values."""
