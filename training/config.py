@@ -144,7 +144,7 @@ def find_recipe(name_or_path: str) -> Path:
         return shipped
     names = sorted(recipe.stem for recipe in RECIPES.glob("*.yaml"))
     raise ConfigError(
-        f"recipe '{name_or_path}' does not exist; {nearest(name_or_path, names)}, or give a .yaml file"
+        f"recipe '{name_or_path}' does not exist and is no .yaml file; {nearest(name_or_path, names)}"
     )
 
 
