@@ -1,8 +1,8 @@
 """The model file: one ``.safetensors`` file whose header says what the weights are.
 
-The header's metadata entry ``geoseg`` holds JSON: format number, architecture and its configuration, labels and
-palette, input size, training camera, provenance, scores, licence. Files come from strangers: nothing in them is
-executed, sizes are bounded before memory is taken, and whatever does not fit ends in a BundleError.
+The header's metadata entry ``geoseg`` holds JSON: format number, architecture and its configuration, labels
+and palette, input size, training camera, provenance, scores, licence. Files come from strangers: nothing in
+them is executed, sizes are bounded before memory is taken, and whatever does not fit ends in a BundleError.
 """
 
 from __future__ import annotations
@@ -40,9 +40,9 @@ TENSOR_DTYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64, to
 class Bundle:
     """A trained network and what one must know to run and judge it.
 
-    ``architecture`` names a network of the registry and ``config`` its configuration; ``input_size`` is (width,
-    height) in pixels; ``camera`` the one it was trained with, if one; ``provenance`` (data, recipe, git commit),
-    ``scores`` and ``licence`` are for people; ``weights`` is the network's state dict.
+    ``architecture`` names a network of the registry and ``config`` its configuration; ``input_size`` is
+    (width, height) in pixels; ``camera`` the one it was trained with, if one; ``provenance`` (data, recipe,
+    git commit), ``scores`` and ``licence`` are for people; ``weights`` is the network's state dict.
     """
 
     architecture: str
@@ -64,9 +64,9 @@ def default_bundle_path() -> Path:
 def save_bundle(bundle: Bundle, path: str | Path, dtype: torch.dtype = torch.float16) -> None:
     """Write ``bundle`` to ``path``, replacing a file there only when all is written.
 
-    Floating weights of two or more dimensions are stored as ``dtype``; vectors (biases, normalisation statistics) and
-    values that ``dtype`` cannot hold stay float32. Raises BundleError where the bundle is not one that
-    :func:`load_bundle` would read, or the file cannot be written.
+    Floating weights of two or more dimensions are stored as ``dtype``; vectors (biases, normalisation
+    statistics) and values that ``dtype`` cannot hold stay float32. Raises BundleError where the bundle is not
+    one that :func:`load_bundle` would read, or the file cannot be written.
     """
     path = Path(path)
     header = _header(bundle)
@@ -91,7 +91,9 @@ def load_bundle(path: str | Path) -> Bundle:
     except (SafetensorError, KeyError, ValueError, TypeError, RuntimeError) as error:
         raise BundleError(f"model file {path} is damaged: {_first_line(error)}") from error
     _check_types(weights, path)
-    bundle.weights = {name: value.float() if value.is_floating_point() else value for name, value in weights.items()}
+    bundle.weights = {
+        name: value.float() if value.is_floating_point() else value for name, value in weights.items()
+    }
     _check_finite(bundle.weights, path)
     return bundle
 
@@ -136,7 +138,9 @@ def _metadata(data: bytes, path: Path) -> str:
     metadata = header.get("__metadata__")
     text = metadata.get(METADATA_KEY) if isinstance(metadata, dict) else None
     if not isinstance(text, str):
-        raise BundleError(f"model file {path} has no {METADATA_KEY!r} entry in its header, expected a geoseg model")
+        raise BundleError(
+            f"model file {path} has no {METADATA_KEY!r} entry in its header, expected a geoseg model"
+        )
     return text
 
 
@@ -175,8 +179,8 @@ def _parse_header(text: str, path: Path) -> Bundle:
         raise BundleError(f"{where} has the format number {version!r}, expected 1 to {FORMAT}")
     if version > FORMAT:
         raise BundleError(
-            f"{where} has format {version} and was written by a newer version of geoseg_ros; this one reads up to "
-            f"format {FORMAT}"
+            f"{where} has format {version} and was written by a newer version of geoseg_ros; "
+            f"this one reads up to format {FORMAT}"
         )
     if _nesting(header) > MAX_DEPTH:
         raise BundleError(f"{where} has a header nested deeper than {MAX_DEPTH} levels")
@@ -185,7 +189,9 @@ def _parse_header(text: str, path: Path) -> Bundle:
     architecture = _entry(header, "architecture", dict, where)
     size = _entry(header, "input_size", list, where)
     if len(size) != 2 or not all(type(side) is int and 1 <= side <= MAX_INPUT_SIDE for side in size):
-        raise BundleError(f"{where} has the input_size {size!r}, expected [width, height] from 1 to {MAX_INPUT_SIDE}")
+        raise BundleError(
+            f"{where} has the input_size {size!r}, expected [width, height] from 1 to {MAX_INPUT_SIDE}"
+        )
     try:
         camera = None if header.get("camera") is None else PinholeCamera.from_dict(header["camera"])
         labels = LabelSet.from_dict(_entry(header, "labels", dict, where))
@@ -233,7 +239,9 @@ def _check_types(weights: dict[str, Tensor], path: Path) -> None:
         raise BundleError(f"model file {path} holds no weights")
     for name, value in weights.items():
         if value.dtype not in TENSOR_DTYPES:
-            raise BundleError(f"model file {path}: weight {name!r} has type {value.dtype}, expected a float or integer")
+            raise BundleError(
+                f"model file {path}: weight {name!r} has type {value.dtype}, expected a float or integer"
+            )
 
 
 def _check_finite(weights: dict[str, Tensor], path: Path) -> None:

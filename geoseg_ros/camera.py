@@ -1,8 +1,10 @@
-"""The pinhole camera: intrinsics, lens distortion, and what resizing, cropping, binning and flipping do to them.
+"""The pinhole camera: intrinsics, lens distortion, and what resizing, cropping, binning and flipping do to
+them.
 
-Conventions: pixel centres are integers, so the top-left pixel is (0, 0) and its area spans -0.5 ... 0.5; scaling an
-image by s maps a coordinate c to (c + 0.5) * s - 0.5. Camera frames are optical frames of REP 103: x right, y down,
-z forward. Distortion follows OpenCV (``cv2.projectPoints``, ``cv2.fisheye``) and ``sensor_msgs/CameraInfo``.
+Conventions: pixel centres are integers, so the top-left pixel is (0, 0) and its area spans -0.5 ... 0.5;
+scaling an image by s maps a coordinate c to (c + 0.5) * s - 0.5. Camera frames are optical frames of REP 103:
+x right, y down, z forward. Distortion follows OpenCV (``cv2.projectPoints``, ``cv2.fisheye``) and
+``sensor_msgs/CameraInfo``.
 """
 
 from __future__ import annotations
@@ -26,10 +28,10 @@ IDENTITY = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0)
 class PinholeCamera:
     """A calibrated camera; immutable and hashable.
 
-    ``width`` and ``height`` in pixels, focal lengths ``fx``, ``fy`` and principal point ``cx``, ``cy`` in pixels.
-    ``distortion`` holds the coefficients in OpenCV's order for ``model``: ``plumb_bob`` (k1 k2 p1 p2 [k3]; may be
-    empty), ``rational_polynomial`` (k1 k2 p1 p2 k3 k4 k5 k6) or ``equidistant`` (k1 k2 k3 k4, a fisheye lens).
-    Raises CameraError where a value is impossible.
+    ``width`` and ``height`` in pixels, focal lengths ``fx``, ``fy`` and principal point ``cx``, ``cy`` in
+    pixels. ``distortion`` holds the coefficients in OpenCV's order for ``model``: ``plumb_bob`` (k1 k2 p1 p2
+    [k3]; may be empty), ``rational_polynomial`` (k1 k2 p1 p2 k3 k4 k5 k6) or ``equidistant`` (k1 k2 k3 k4, a
+    fisheye lens). Raises CameraError where a value is impossible.
     """
 
     width: int
@@ -51,12 +53,15 @@ class PinholeCamera:
                 raise CameraError(f"camera {name} is {value:g} pixels, expected a positive focal length")
             object.__setattr__(self, name, value)
         if self.model not in lens.COEFFICIENTS:
-            raise CameraError(f"camera distortion model is {self.model!r}, expected one of {sorted(lens.COEFFICIENTS)}")
+            raise CameraError(
+                f"camera distortion model is {self.model!r}, expected one of {sorted(lens.COEFFICIENTS)}"
+            )
         coefficients = tuple(_number("distortion coefficient", value) for value in self.distortion)
         if len(coefficients) not in lens.COEFFICIENTS[self.model]:
             expected = " or ".join(map(str, lens.COEFFICIENTS[self.model]))
             raise CameraError(
-                f"camera distortion model {self.model} has {len(coefficients)} coefficients, expected {expected}"
+                f"camera distortion model {self.model} has {len(coefficients)} coefficients, "
+                f"expected {expected}"
             )
         object.__setattr__(self, "distortion", coefficients)
         if not isinstance(self.frame_id, str):
@@ -66,19 +71,26 @@ class PinholeCamera:
     def from_camera_info(cls, msg: Any, rectified: bool = False) -> PinholeCamera:
         """The camera of the image that a ``sensor_msgs/CameraInfo`` (of rclpy or rosbags) accompanies.
 
-        The message's K describes the full sensor; its ROI is cropped and its binning applied, so the result has the
-        size of the image. ``rectified`` says that the image has been rectified already (``image_rect``): then P and no
-        distortion are used. Raises UncalibratedCameraError where the focal length is 0 or NaN (the message's way to
-        say "not calibrated"), CameraError where another value is impossible.
+        The message's K describes the full sensor; its ROI is cropped and its binning applied, so the result
+        has the size of the image. ``rectified`` says that the image has been rectified already
+        (``image_rect``): then P and no distortion are used. Raises UncalibratedCameraError where the focal
+        length is 0 or NaN (the message's way to say "not calibrated"), CameraError where another value is
+        impossible.
         """
-        matrix = np.asarray(msg.p, dtype=np.float64).reshape(-1) if rectified else np.asarray(msg.k, dtype=np.float64)
+        matrix = (
+            np.asarray(msg.p, dtype=np.float64).reshape(-1)
+            if rectified
+            else np.asarray(msg.k, dtype=np.float64)
+        )
         if matrix.size != (12 if rectified else 9):
-            raise CameraError(f"camera_info matrix has {matrix.size} values, expected {12 if rectified else 9}")
+            raise CameraError(
+                f"camera_info matrix has {matrix.size} values, expected {12 if rectified else 9}"
+            )
         name, matrix = ("P", matrix.reshape(3, 4)) if rectified else ("K", matrix.reshape(3, 3))
         if not np.isfinite(matrix).all() or matrix[0, 0] == 0 or matrix[1, 1] == 0:
             raise UncalibratedCameraError(
-                f"camera_info of frame {msg.header.frame_id!r} is not calibrated: {name}[0] is {matrix[0, 0]:g} and "
-                f"{name}[{4 if name == 'K' else 5}] is {matrix[1, 1]:g}, expected focal lengths in pixels"
+                f"camera_info of frame {msg.header.frame_id!r} is not calibrated: "
+                f"{name}[0] is {matrix[0, 0]:g} and {name}[{4 if name == 'K' else 5}] is {matrix[1, 1]:g}, expected focal lengths in pixels"
             )
         if abs(matrix[0, 1]) > 1e-6 * abs(matrix[0, 0]):
             raise CameraError(f"camera_info {name}[1] (skew) is {matrix[0, 1]:g}, expected 0")
@@ -132,7 +144,7 @@ class PinholeCamera:
         return self._scaled(width / self.width, height / self.height, width, height)
 
     def crop(self, x: int, y: int, width: int, height: int) -> PinholeCamera:
-        """The camera of the image's part that starts at pixel (x, y); CameraError where it leaves the image."""
+        """The camera of the part that starts at pixel (x, y); CameraError where it leaves the image."""
         width, height = _side("width", width), _side("height", height)
         if x < 0 or y < 0 or x + width > self.width or y + height > self.height:
             raise CameraError(
@@ -142,7 +154,7 @@ class PinholeCamera:
         return replace(self, width=width, height=height, cx=self.cx - x, cy=self.cy - y)
 
     def bin(self, bx: int, by: int) -> PinholeCamera:
-        """The camera whose pixels each average ``bx`` × ``by`` pixels of this one; a remainder at the end is dropped."""
+        """The camera whose pixels average ``bx`` × ``by`` pixels of this one; a remainder is dropped."""
         if bx < 1 or by < 1:
             raise CameraError(f"binning is {bx}x{by}, expected 1 or more pixels")
         return self._scaled(1.0 / bx, 1.0 / by, self.width // bx, self.height // by)
@@ -161,16 +173,16 @@ class PinholeCamera:
     def rectification_maps(self) -> tuple[np.ndarray, np.ndarray]:
         """Maps for ``cv2.remap`` that turn an image of this camera into one of :meth:`rectified`.
 
-        Fixed-point maps (1/32 pixel; int16 H×W×2, uint16 H×W), kept for the last cameras that asked; do not write to
-        them.
+        Fixed-point maps (1/32 pixel; int16 H×W×2, uint16 H×W), kept for the last cameras that asked; do not
+        write to them.
         """
         return _rectification_maps(replace(self, frame_id=""))
 
     def project(self, points: np.ndarray) -> np.ndarray:
         """Points N×3 of the camera frame to pixels N×2 (x, y), float64, with distortion.
 
-        NaN for points that are not in front of the camera. Points outside the lens's field of view get whatever the
-        distortion polynomial gives there, like in OpenCV.
+        NaN for points that are not in front of the camera. Points outside the lens's field of view get
+        whatever the distortion polynomial gives there, like in OpenCV.
         """
         points = _table("points", points, 3)
         z = points[:, 2:3]
@@ -179,12 +191,15 @@ class PinholeCamera:
         return lens.distort(normalised, self.model, self.distortion) * (self.fx, self.fy) + (self.cx, self.cy)
 
     def unproject(self, pixels: np.ndarray) -> np.ndarray:
-        """Pixels N×2 (x, y) to viewing rays N×3 with z = 1, float64, without distortion; inverse of :meth:`project`.
+        """Pixels N×2 (x, y) to viewing rays N×3 with z = 1, float64, without distortion; inverse of
+        :meth:`project`.
 
         NaN where no ray in front of the camera reaches the pixel.
         """
         pixels = _table("pixels", pixels, 2)
-        normalised = lens.undistort((pixels - (self.cx, self.cy)) / (self.fx, self.fy), self.model, self.distortion)
+        normalised = lens.undistort(
+            (pixels - (self.cx, self.cy)) / (self.fx, self.fy), self.model, self.distortion
+        )
         return np.concatenate([normalised, np.where(np.isnan(normalised[:, :1]), np.nan, 1.0)], axis=1)
 
     def to_dict(self) -> dict[str, Any]:
@@ -234,7 +249,9 @@ class PinholeCamera:
 def _rectification_maps(camera: PinholeCamera) -> tuple[np.ndarray, np.ndarray]:
     matrix, size = camera.matrix, (camera.width, camera.height)
     coefficients = np.array(camera.distortion or (0.0,) * 4)
-    initialise = cv2.fisheye.initUndistortRectifyMap if camera.model == "equidistant" else cv2.initUndistortRectifyMap
+    initialise = (
+        cv2.fisheye.initUndistortRectifyMap if camera.model == "equidistant" else cv2.initUndistortRectifyMap
+    )
     return initialise(matrix, coefficients, np.eye(3), matrix, size, cv2.CV_16SC2)
 
 
@@ -259,7 +276,9 @@ def _number(name: str, value: Any) -> float:
 
 def _side(name: str, value: Any) -> int:
     if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or not 1 <= value <= MAX_SIDE:
-        raise CameraError(f"camera {name} is {value!r}, expected a whole number of pixels from 1 to {MAX_SIDE}")
+        raise CameraError(
+            f"camera {name} is {value!r}, expected a whole number of pixels from 1 to {MAX_SIDE}"
+        )
     return int(value)
 
 

@@ -1,7 +1,8 @@
 """Lens distortion of normalised image coordinates (x/z, y/z), both ways, in OpenCV's models.
 
-Equations: OpenCV, "Camera Calibration and 3D Reconstruction" (plumb_bob, rational_polynomial) and "Fisheye camera
-model" (equidistant; Kannala and Brandt 2006). The inverse is Newton's method, solved to machine precision.
+Equations: OpenCV, "Camera Calibration and 3D Reconstruction" (plumb_bob, rational_polynomial) and "Fisheye
+camera model" (equidistant; Kannala and Brandt 2006). The inverse is Newton's method, solved to machine
+precision.
 """
 
 from __future__ import annotations
@@ -22,7 +23,9 @@ def distort(points: np.ndarray, model: str, coefficients: tuple[float, ...]) -> 
     if model == "equidistant":
         radius = np.linalg.norm(points, axis=1)
         angle = np.arctan(radius)
-        scale = np.divide(_fisheye(angle, coefficients)[0], radius, out=np.ones_like(radius), where=radius > 1e-12)
+        scale = np.divide(
+            _fisheye(angle, coefficients)[0], radius, out=np.ones_like(radius), where=radius > 1e-12
+        )
         return points * np.where(np.isnan(radius), np.nan, scale)[:, None]
     return _polynomial(points, coefficients)[0] if coefficients else points.copy()
 
@@ -40,9 +43,11 @@ def undistort(points: np.ndarray, model: str, coefficients: tuple[float, ...]) -
             error = value - points
             (a, b), (c, d) = jacobian
             determinant = a * d - b * c
-            ideal = ideal - np.stack(
-                [d * error[:, 0] - b * error[:, 1], a * error[:, 1] - c * error[:, 0]], axis=1
-            ) / determinant[:, None]
+            ideal = (
+                ideal
+                - np.stack([d * error[:, 0] - b * error[:, 1], a * error[:, 1] - c * error[:, 0]], axis=1)
+                / determinant[:, None]
+            )
             if not (np.abs(error) > TOLERANCE).any():
                 break
         value, ((a, b), (c, d)) = _polynomial(ideal, coefficients)
@@ -95,6 +100,8 @@ def _undistort_fisheye(points: np.ndarray, coefficients: tuple[float, ...]) -> n
             if not (np.abs(value - radius) > TOLERANCE).any():
                 break
         value, slope = _fisheye(angle, coefficients)
-        solved = (np.abs(value - radius) < 1e3 * TOLERANCE) & (slope > 0) & (angle >= 0) & (angle < math.pi / 2)
+        solved = (
+            (np.abs(value - radius) < 1e3 * TOLERANCE) & (slope > 0) & (angle >= 0) & (angle < math.pi / 2)
+        )
         scale = np.divide(np.tan(angle), radius, out=np.ones_like(radius), where=radius > 1e-12)
     return np.where(solved[:, None], points * scale[:, None], np.nan)

@@ -1,14 +1,14 @@
 """The camera's own motion from optical flow and depth, by robust Gauss-Newton on SE(3).
 
-A pixel of inverse depth r is seen by the previous camera at p' = project(R K⁻¹ p + t r). The residual is p' - p minus
-the optical flow; its expected covariance is
+A pixel of inverse depth r is seen by the previous camera at p' = project(R K⁻¹ p + t r). The residual is p' -
+p minus the optical flow; its expected covariance is
 
     S = FLOW_STD² 1 + DEPTH_STD² g gᵀ,   g = dp' / d ln r  (to first order the flow that translation causes):
 
-an error of depth moves a point along its epipolar line only. So what is measured across that line (rotation and the
-direction of translation) keeps its weight where depth is wrong by 15 %, and far points, where g vanishes, determine
-rotation alone. Outliers (moving objects, failed flow) lose their influence by Tukey's biweight of the Mahalanobis
-distance; its scale follows the nearest 30 % of the points.
+an error of depth moves a point along its epipolar line only. So what is measured across that line (rotation
+and the direction of translation) keeps its weight where depth is wrong by 15 %, and far points, where g
+vanishes, determine rotation alone. Outliers (moving objects, failed flow) lose their influence by Tukey's
+biweight of the Mahalanobis distance; its scale follows the nearest 30 % of the points.
 """
 
 from __future__ import annotations
@@ -37,16 +37,16 @@ TUKEY = 4.685
 """Cut of the biweight in standard deviations: 95 % efficient for Gaussian errors."""
 
 SCALE_RANGE = (0.1, 8.0)
-"""Bounds of the observed over the expected standard deviation: wide while the pose is wrong, narrow on exact flow."""
+"""Bounds of the observed over the expected standard deviation: great while the pose is wrong."""
 
 INLIER_DISTANCE = 3.0
 """Standard deviations within which a point moves as the pose says."""
 
 CORRELATED_POINTS = 25.0
-"""Neighbouring grid points that share one error: networks err smoothly, so the covariance is that of fewer points."""
+"""Neighbouring points that share one error: networks err smoothly, so the covariance is that of fewer."""
 
 PRIOR_STD = np.array([10.0, 10.0, 10.0, 0.5, 0.5, 0.5])
-"""Metres and rad around the initial pose: holds what the picture does not show, such as translation under a bare sky."""
+"""Metres and rad around the initial pose: holds what the picture does not show, as translation under a sky."""
 
 CONVERGED = 2e-5
 """Metres and rad of a step after which no further one is made."""
@@ -63,10 +63,10 @@ QUANTILE_RADIUS = math.sqrt(-2 * math.log(1 - QUANTILE))
 class PoseEstimate:
     """A camera motion and how far to trust it.
 
-    ``previous_from_current`` 4×4 takes points of the current camera into the previous one. ``covariance`` 6×6 belongs
-    to a small motion in the current camera's frame (translation in metres, then rotation in rad). ``inlier_ratio`` is
-    the share of the known points that move as the pose says, ``residual`` their median distance from it in pixels (NaN
-    where nothing was estimated).
+    ``previous_from_current`` 4×4 takes points of the current camera into the previous one. ``covariance`` 6×6
+    belongs to a small motion in the current camera's frame (translation in metres, then rotation in rad).
+    ``inlier_ratio`` is the share of the known points that move as the pose says, ``residual`` their median
+    distance from it in pixels (NaN where nothing was estimated).
     """
 
     previous_from_current: np.ndarray
@@ -87,11 +87,11 @@ def refine_pose(
 ) -> PoseEstimate:
     """The pose near ``initial`` that explains the flow of a still scene best.
 
-    flow_to_previous H×W×2 in pixels on the current grid; depth H×W in metres (+inf: infinitely far; NaN or not
-    positive: unknown); K 3×3 at that size; initial 4×4 previous_from_current; weights H×W in 0 ... 1 (for instance 0 on
-    objects that can move). About GRID_POINTS pixels of a regular grid are used. With fewer than MIN_POINTS known ones
-    the initial pose comes back with the covariance of PRIOR_STD. Where no motion explains the flow better than
-    ``initial``, the search starts there.
+    flow_to_previous H×W×2 in pixels on the current grid; depth H×W in metres (+inf: infinitely far; NaN or
+    not positive: unknown); K 3×3 at that size; initial 4×4 previous_from_current; weights H×W in 0 ... 1 (for
+    instance 0 on objects that can move). About GRID_POINTS pixels of a regular grid are used. With fewer than
+    MIN_POINTS known ones the initial pose comes back with the covariance of PRIOR_STD. Where no motion
+    explains the flow better than ``initial``, the search starts there.
     """
     pose = np.array(initial, dtype=np.float64)
     points = _Points.of_grid(flow_to_previous, depth, np.asarray(K, dtype=np.float64), weights)
@@ -119,8 +119,8 @@ def refine_pose(
 def twist(previous_from_current: np.ndarray, dt: float) -> tuple[np.ndarray, np.ndarray]:
     """Linear (m/s) and angular (rad/s) velocity of the camera in its own current optical frame.
 
-    The constant velocity that carries the camera from its previous to its current place in ``dt`` seconds; driving
-    forward is positive linear z. Raises ValueError where dt is not positive.
+    The constant velocity that carries the camera from its previous to its current place in ``dt`` seconds;
+    driving forward is positive linear z. Raises ValueError where dt is not positive.
     """
     if not dt > 0:
         raise ValueError(f"dt is {dt} s, expected more than 0")
@@ -147,7 +147,9 @@ def exponential(vector: np.ndarray) -> np.ndarray:
 def logarithm(pose: np.ndarray) -> np.ndarray:
     """Twist (translation, rotation) of a pose 4×4: inverse of :func:`exponential` for angles below pi."""
     rotation = np.asarray(pose, dtype=np.float64)[:3, :3]
-    axis = np.array([rotation[2, 1] - rotation[1, 2], rotation[0, 2] - rotation[2, 0], rotation[1, 0] - rotation[0, 1]])
+    axis = np.array(
+        [rotation[2, 1] - rotation[1, 2], rotation[0, 2] - rotation[2, 0], rotation[1, 0] - rotation[0, 1]]
+    )
     axis /= 2
     sine = float(np.linalg.norm(axis))
     angle = math.atan2(sine, (np.trace(rotation) - 1) / 2)
@@ -173,7 +175,7 @@ def adjoint(pose: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True)
 class _Points:
-    """Grid points with known flow and depth: rays (x, y, 1), inverse depth, pixel in the previous image, weight."""
+    """Grid points with flow and depth: rays (x, y, 1), inverse depth, pixel in the previous image, weight."""
 
     x: np.ndarray
     y: np.ndarray
@@ -184,7 +186,9 @@ class _Points:
     K: np.ndarray
 
     @classmethod
-    def of_grid(cls, flow: np.ndarray, depth: np.ndarray, K: np.ndarray, weights: np.ndarray | None) -> _Points:
+    def of_grid(
+        cls, flow: np.ndarray, depth: np.ndarray, K: np.ndarray, weights: np.ndarray | None
+    ) -> _Points:
         height, width = depth.shape
         stride = max(1, round(math.sqrt(height * width / GRID_POINTS)))
         start = stride // 2
@@ -232,7 +236,7 @@ class _Points:
 
 
 class _System:
-    """The least-squares problem linearised at one pose; columns of the Jacobian are (translation, rotation)."""
+    """The least-squares problem linearised at one pose; the Jacobian's columns: translation, rotation."""
 
     def __init__(self, points: _Points, pose: np.ndarray, flow_std: float, depth_std: float):
         projected = points.project(pose)
@@ -244,14 +248,17 @@ class _System:
         self.flow_variance, self.depth_variance = flow_std**2, depth_std**2
         self.discount = _discount(self.along, self.flow_variance, self.depth_variance)
         self.length = np.hypot(*self.residual)
-        self.distance = np.sqrt(_squared_distance(self.residual, self.along, self.flow_variance, self.depth_variance))
+        self.distance = np.sqrt(
+            _squared_distance(self.residual, self.along, self.flow_variance, self.depth_variance)
+        )
         self.scale = float(np.clip(_quantile(self.distance) / QUANTILE_RADIUS, *SCALE_RANGE))
 
     def consensus(self, prior: np.ndarray) -> np.ndarray:
         """The small motion, zero or of a random sample of points, that half of the points agree with best.
 
-        Each sample's motion solves its own linear equations; motions are compared by the sum of the smaller half of the
-        squared Mahalanobis distances (least trimmed squares, Rousseeuw 1984). The samples are the same in every call.
+        Each sample's motion solves its own linear equations; motions are compared by the sum of the smaller
+        half of the squared Mahalanobis distances (least trimmed squares, Rousseeuw 1984). The samples are the
+        same in every call.
         """
         picks = (np.random.default_rng(0).random((SAMPLES, SAMPLE_POINTS)) * len(self.length)).astype(int)
         rows = self.jacobian[:, :, picks].transpose(2, 0, 3, 1).reshape(SAMPLES, -1, 6)

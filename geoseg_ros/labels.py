@@ -1,7 +1,7 @@
 """Label sets: class names, colours and which classes can move, and how label sets relate.
 
-A class id is its position in ``names``. Built in: CamVid's 11 classes, Cityscapes' 19, IDD-Lite's 7; others come from
-a YAML file with the entries of :meth:`LabelSet.to_dict`.
+A class id is its position in ``names``. Built in: CamVid's 11 classes, Cityscapes' 19, IDD-Lite's 7; others
+come from a YAML file with the entries of :meth:`LabelSet.to_dict`.
 """
 
 from __future__ import annotations
@@ -39,8 +39,8 @@ def _is_byte(value: Any) -> bool:
 class LabelSet:
     """Names and colours (red, green, blue; 0 ... 255) of the classes 0 ... len(names) - 1.
 
-    ``dynamic`` names the classes whose objects can move by themselves; ``ignore`` is the id of pixels without a class.
-    Raises ConfigError where the entries do not fit together.
+    ``dynamic`` names the classes whose objects can move by themselves; ``ignore`` is the id of pixels without
+    a class. Raises ConfigError where the entries do not fit together.
     """
 
     name: str
@@ -64,7 +64,9 @@ class LabelSet:
             raise ConfigError(f"{where} has {len(self.names)} classes, expected 1 to {MAX_CLASSES}")
         palette = tuple(_colour(where, colour) for colour in _sequence(where, "palette", self.palette))
         if len(palette) != len(self.names):
-            raise ConfigError(f"{where} has {len(palette)} colours, expected one for each of {len(self.names)} classes")
+            raise ConfigError(
+                f"{where} has {len(palette)} colours, expected one for each of {len(self.names)} classes"
+            )
         object.__setattr__(self, "palette", palette)
         if unknown := [name for name in self.dynamic if name not in self.names]:
             raise ConfigError(f"{where} calls {unknown[0]!r} dynamic, expected one of its names")
@@ -86,7 +88,9 @@ class LabelSet:
     def index(self, name: str) -> int:
         """Id of a class; ConfigError where there is none of that name."""
         if name not in self.names:
-            raise ConfigError(f"label set {self.name!r} has no class {name!r}, expected one of {', '.join(self.names)}")
+            raise ConfigError(
+                f"label set {self.name!r} has no class {name!r}, expected one of {', '.join(self.names)}"
+            )
         return self.names.index(name)
 
     def to_dict(self) -> dict[str, Any]:
@@ -149,7 +153,17 @@ CAMVID_11 = LabelSet(
 CITYSCAPES_19 = LabelSet(
     name="cityscapes_19",
     names=(
-        *("road", "sidewalk", "building", "wall", "fence", "pole", "traffic light", "traffic sign", "vegetation"),
+        *(
+            "road",
+            "sidewalk",
+            "building",
+            "wall",
+            "fence",
+            "pole",
+            "traffic light",
+            "traffic sign",
+            "vegetation",
+        ),
         *("terrain", "sky", "person", "rider", "car", "truck", "bus", "train", "motorcycle", "bicycle"),
     ),
     palette=(
@@ -215,7 +229,7 @@ UNIONS: dict[tuple[str, str], dict[str, tuple[str, ...]]] = {
         "bicycle": ("Bicyclist",),
     },
 }
-"""Which target classes a source class may be, by (source, target); the reverse is the same relation transposed."""
+"""Which target classes a source class may be, by (source, target); the reverse is the transposed relation."""
 
 
 def label_set(name_or_path: str | Path) -> LabelSet:
@@ -229,7 +243,8 @@ def label_set(name_or_path: str | Path) -> LabelSet:
 
 
 def union_map(source: LabelSet, target: LabelSet) -> np.ndarray:
-    """Bool matrix [source classes, target classes]: an object of the source class is one of these target classes.
+    """Bool matrix [source classes, target classes]: an object of the source class is one of these target
+    classes.
 
     Label sets with equal names map one to one. ConfigError where the relation of the two is not known.
     """

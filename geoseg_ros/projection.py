@@ -1,9 +1,9 @@
 """Differentiable projective geometry on image batches.
 
-Tensors are B×C×H×W. Pixels are (x, y) with integer centres; depth is z in metres, not ray length; K is a pinhole
-matrix B×3×3 without skew; a pose T = a_from_b, B×4×4, takes points of frame b into frame a. Everything is computed in
-float32 at least, also under autocast: half precision cannot resolve a pixel. Small matrices are multiplied element by
-element, so that TF32 settings do not touch coordinates.
+Tensors are B×C×H×W. Pixels are (x, y) with integer centres; depth is z in metres, not ray length; K is a
+pinhole matrix B×3×3 without skew; a pose T = a_from_b, B×4×4, takes points of frame b into frame a.
+Everything is computed in float32 at least, also under autocast: half precision cannot resolve a pixel. Small
+matrices are multiplied element by element, so that TF32 settings do not touch coordinates.
 """
 
 from __future__ import annotations
@@ -32,7 +32,9 @@ def _full_precision(function: Callable[..., Any]) -> Callable[..., Any]:
             is_half = isinstance(value, Tensor) and value.dtype in (torch.float16, torch.bfloat16)
             return value.float() if is_half else value
 
-        device = next((value.device.type for value in (*args, *kwargs.values()) if isinstance(value, Tensor)), "cpu")
+        device = next(
+            (value.device.type for value in (*args, *kwargs.values()) if isinstance(value, Tensor)), "cpu"
+        )
         args, kwargs = tuple(map(promote, args)), {key: promote(value) for key, value in kwargs.items()}
         if not torch.is_autocast_enabled(device):
             return function(*args, **kwargs)
@@ -72,8 +74,8 @@ def transform(points: Tensor, T: Tensor) -> Tensor:
 def project(points: Tensor, K: Tensor) -> tuple[Tensor, Tensor]:
     """Points B×3×H×W and K B×3×3 to pixels B×2×H×W and z B×1×H×W.
 
-    z is clamped to MIN_DEPTH in the division, so that pixels stay finite; where the returned z is not positive they
-    mean nothing.
+    z is clamped to MIN_DEPTH in the division, so that pixels stay finite; where the returned z is not
+    positive they mean nothing.
     """
     z = points[:, 2:3]
     focal, centre = _focal_and_centre(K)
@@ -112,10 +114,10 @@ def warp(image: Tensor, flow: Tensor) -> tuple[Tensor, Tensor]:
 def rigid_flow(depth: Tensor, K: Tensor, T: Tensor) -> tuple[Tensor, Tensor]:
     """The optical flow that camera motion alone causes in a still scene.
 
-    depth B×1×H×W of this camera (metres; +inf is infinitely far and feels rotation only), K B×3×3 of both cameras,
-    T = other_from_this B×4×4. Returns the flow B×2×H×W to the other image and a mask B×1×H×W, true where depth is
-    positive and the point lies in front of the other camera (it may leave the image). Flow is 0 where the mask is not
-    true. T = previous_from_current gives flow_to_previous.
+    depth B×1×H×W of this camera (metres; +inf is infinitely far and feels rotation only), K B×3×3 of both
+    cameras, T = other_from_this B×4×4. Returns the flow B×2×H×W to the other image and a mask B×1×H×W, true
+    where depth is positive and the point lies in front of the other camera (it may leave the image). Flow is
+    0 where the mask is not true. T = previous_from_current gives flow_to_previous.
     """
     flow, _, valid = _reproject(depth, K, T)
     return flow, valid
@@ -127,8 +129,8 @@ def inverse_warp(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """The source image B×C×H×W seen from the target camera, through the target's depth B×1×H×W.
 
-    Returns the image, a mask B×1×H×W (true where the point has depth, lies in front of the source camera and inside
-    its image) and the point's z in the source camera B×1×H×W (0 where it has none).
+    Returns the image, a mask B×1×H×W (true where the point has depth, lies in front of the source camera and
+    inside its image) and the point's z in the source camera B×1×H×W (0 where it has none).
     """
     flow, ratio, valid = _reproject(depth_tgt, K, T_src_from_tgt)
     warped, inside = warp(image_src, flow)
@@ -156,7 +158,7 @@ def pose_from_vector(v: Tensor) -> Tensor:
 
 @_full_precision
 def vector_from_pose(T: Tensor) -> Tensor:
-    """Inverse of :func:`pose_from_vector`, B×6; the angle lies in 0 ... pi. Goes through the unit quaternion."""
+    """Inverse of :func:`pose_from_vector`, B×6; the angle lies in 0 ... pi. By the unit quaternion."""
     (xx, xy, xz), (yx, yy, yz), (zx, zy, zz) = (row.unbind(-1) for row in T[:, :3, :3].unbind(-2))
     outer = torch.stack(
         [
@@ -186,10 +188,11 @@ def invert_pose(T: Tensor) -> Tensor:
 
 
 def _reproject(depth: Tensor, K: Tensor, T: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Flow B×2×H×W, z_other / z_this B×1×H×W and validity; in inverse depth, so that infinity is an ordinary value.
+    """Flow B×2×H×W, z_other / z_this B×1×H×W and validity; in inverse depth, so that infinity is an ordinary
+    value.
 
-    The homogeneous pixel p moves by d = K (R - 1) K⁻¹ p + K t / z; flow = (d_xy - p d_z) / (1 + d_z). Working with the
-    difference keeps small motions exact.
+    The homogeneous pixel p moves by d = K (R - 1) K⁻¹ p + K t / z; flow = (d_xy - p d_z) / (1 + d_z). Working
+    with the difference keeps small motions exact.
     """
     x, y = _axes(*depth.shape[-2:], depth.device, depth.dtype)
     known = depth > 0
@@ -233,7 +236,9 @@ def _focal_and_centre(K: Tensor) -> tuple[Tensor, Tensor]:
 def _inverse_intrinsics(K: Tensor) -> Tensor:
     fx, fy, cx, cy = K[:, 0, 0], K[:, 1, 1], K[:, 0, 2], K[:, 1, 2]
     zero, one = torch.zeros_like(fx), torch.ones_like(fx)
-    return torch.stack([1 / fx, zero, -cx / fx, zero, 1 / fy, -cy / fy, zero, zero, one], dim=-1).view(-1, 3, 3)
+    return torch.stack([1 / fx, zero, -cx / fx, zero, 1 / fy, -cy / fy, zero, zero, one], dim=-1).view(
+        -1, 3, 3
+    )
 
 
 def _inside(pixels: Tensor, height: int, width: int) -> Tensor:

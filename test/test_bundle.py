@@ -64,7 +64,16 @@ def test_round_trip(tmp_path):
     path = tmp_path / "deep" / "model.safetensors"
     save_bundle(example(), path)
     saved, loaded = example(), load_bundle(path)
-    for name in ("architecture", "config", "labels", "input_size", "camera", "provenance", "scores", "licence"):
+    for name in (
+        "architecture",
+        "config",
+        "labels",
+        "input_size",
+        "camera",
+        "provenance",
+        "scores",
+        "licence",
+    ):
         assert getattr(loaded, name) == getattr(saved, name)
     assert loaded.weights.keys() == saved.weights.keys()
     torch.testing.assert_close(loaded.weights["conv.weight"], saved.weights["conv.weight"].half().float())
@@ -168,7 +177,10 @@ def test_other_files(tmp_path):
         (HEADER | {"input_size": [640, 10**9]}, "input_size"),
         (HEADER | {"camera": [1]}, "camera is a list"),
         (HEADER | {"camera": HEADER["camera"] | {"fx": "500"}}, "camera fx is '500'"),
-        (HEADER | {"labels": HEADER["labels"] | {"palette": [[0, 0, 0]]}}, "1 colours, expected one for each of 11"),
+        (
+            HEADER | {"labels": HEADER["labels"] | {"palette": [[0, 0, 0]]}},
+            "1 colours, expected one for each of 11",
+        ),
         (HEADER | {"labels": HEADER["labels"] | {"dynamic": ["Dragon"]}}, "'Dragon' dynamic"),
         (HEADER | {"provenance": None}, "provenance is a NoneType"),
         (HEADER | {"licence": 1}, "licence is a int"),
@@ -238,7 +250,9 @@ def test_random_bytes_are_refused(tmp_path_factory, data):
 
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
-    lambda children: st.lists(children, max_size=3) | st.dictionaries(st.text(max_size=5), children, max_size=3),
+    lambda children: (
+        st.lists(children, max_size=3) | st.dictionaries(st.text(max_size=5), children, max_size=3)
+    ),
     max_leaves=6,
 )
 

@@ -30,7 +30,9 @@ def camera_of(model: str) -> PinholeCamera:
 def opencv_project(camera: PinholeCamera, points: np.ndarray) -> np.ndarray:
     coefficients = np.array(camera.distortion)
     if camera.model == "equidistant":
-        pixels, _ = cv2.fisheye.projectPoints(points[:, None], np.zeros(3), np.zeros(3), camera.matrix, coefficients)
+        pixels, _ = cv2.fisheye.projectPoints(
+            points[:, None], np.zeros(3), np.zeros(3), camera.matrix, coefficients
+        )
     else:
         pixels, _ = cv2.projectPoints(points, np.zeros(3), np.zeros(3), camera.matrix, coefficients)
     return pixels[:, 0]
@@ -39,7 +41,12 @@ def opencv_project(camera: PinholeCamera, points: np.ndarray) -> np.ndarray:
 def message(camera: PinholeCamera, **changes) -> SimpleNamespace:
     fields = camera.to_camera_info()
     roi = SimpleNamespace(x_offset=0, y_offset=0, width=0, height=0)
-    fields |= {"header": SimpleNamespace(frame_id=camera.frame_id), "binning_x": 0, "binning_y": 0, "roi": roi}
+    fields |= {
+        "header": SimpleNamespace(frame_id=camera.frame_id),
+        "binning_x": 0,
+        "binning_y": 0,
+        "roi": roi,
+    }
     return SimpleNamespace(**(fields | changes))
 
 
@@ -87,11 +94,15 @@ def test_project_inverts_unproject(camera, seed):
 def test_unproject_is_nan_where_no_ray_arrives():
     barrel = PinholeCamera(640, 480, 500, 500, 320, 240, (-0.3, 0.0, 0.0, 0.0))
     largest = np.sqrt(1 / 0.9) * (1 - 0.3 / 0.9)  # the greatest value of r (1 - 0.3 r²)
-    rays = barrel.unproject(np.array([[320 + 500 * largest * 1.01, 240.0], [320 + 500 * largest * 0.99, 240.0]]))
+    rays = barrel.unproject(
+        np.array([[320 + 500 * largest * 1.01, 240.0], [320 + 500 * largest * 0.99, 240.0]])
+    )
     assert np.isnan(rays[0]).all()
     assert np.isfinite(rays[1]).all()
     fisheye = PinholeCamera(640, 480, 200, 200, 320, 240, (0.0,) * 4, "equidistant")
-    rays = fisheye.unproject(np.array([[320 + 200 * np.pi / 2 * 1.001, 240.0], [320 + 200 * np.pi / 4, 240.0]]))
+    rays = fisheye.unproject(
+        np.array([[320 + 200 * np.pi / 2 * 1.001, 240.0], [320 + 200 * np.pi / 4, 240.0]])
+    )
     assert np.isnan(rays[0]).all()
     np.testing.assert_allclose(rays[1], [1.0, 0.0, 1.0])
 
@@ -131,7 +142,9 @@ def test_crops_compose_and_shift_pixels(camera, x, y, u, v):
 def test_hflip_mirrors_the_image_and_is_its_own_inverse(camera):
     points = np.array([[0.1, 0.2, 1.0], [-0.25, 0.1, 0.9], [0.0, 0.0, 2.0]])
     pixels, mirrored = camera.project(points), camera.hflip().project(points * (-1, 1, 1))
-    np.testing.assert_allclose(mirrored, np.stack([camera.width - 1 - pixels[:, 0], pixels[:, 1]], 1), atol=1e-9)
+    np.testing.assert_allclose(
+        mirrored, np.stack([camera.width - 1 - pixels[:, 0], pixels[:, 1]], 1), atol=1e-9
+    )
     twice = camera.hflip().hflip()
     assert replace(twice, cx=camera.cx) == camera
     assert twice.cx == pytest.approx(camera.cx, abs=1e-9)
@@ -236,7 +249,9 @@ def test_impossible_cameras(changes, sentence):
         PinholeCamera(**{"width": 64, "height": 48, "fx": 50, "fy": 50, "cx": 32, "cy": 24, **changes})
 
 
-@pytest.mark.parametrize("data", [None, [], {}, {"width": 3}, {**camera_of("plumb_bob").to_dict(), "gain": 1}])
+@pytest.mark.parametrize(
+    "data", [None, [], {}, {"width": 3}, {**camera_of("plumb_bob").to_dict(), "gain": 1}]
+)
 def test_wrong_dictionaries(data):
     with pytest.raises(CameraError):
         PinholeCamera.from_dict(data)

@@ -76,7 +76,9 @@ def test_errors_of_networks(seed):
     translation, rotation = errors(estimate, pose)
     assert translation < 0.06 and rotation < 0.1
     difference = logarithm(np.linalg.inv(pose) @ estimate.previous_from_current)
-    assert difference @ np.linalg.solve(estimate.covariance, difference) < 16.8, "99 % of chi-squared, 6 degrees"
+    assert difference @ np.linalg.solve(estimate.covariance, difference) < 16.8, (
+        "99 % of chi-squared, 6 degrees"
+    )
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -183,7 +185,10 @@ def test_exponential_is_the_matrix_exponential(numbers, size):
 
 
 def test_adjoint_moves_a_twist_to_another_frame():
-    pose, vector = exponential(np.array([1.0, 2, 3, 0.4, -0.5, 0.6])), np.array([0.1, 0.2, -0.1, 0.02, 0.01, 0.03])
+    pose, vector = (
+        exponential(np.array([1.0, 2, 3, 0.4, -0.5, 0.6])),
+        np.array([0.1, 0.2, -0.1, 0.02, 0.01, 0.03]),
+    )
     expected = pose @ exponential(vector) @ np.linalg.inv(pose)
     np.testing.assert_allclose(exponential(adjoint(pose) @ vector), expected, atol=1e-12)
 

@@ -11,7 +11,13 @@ from geoseg_ros.labels import CAMVID_11, CITYSCAPES_19, IDD_7, LABEL_SETS, Label
 
 
 def test_camvid_ids_and_colours():
-    assert [CAMVID_11.index(name) for name in ("Sky", "Road", "SignSymbol", "Car", "Bicyclist")] == [0, 3, 6, 8, 10]
+    assert [CAMVID_11.index(name) for name in ("Sky", "Road", "SignSymbol", "Car", "Bicyclist")] == [
+        0,
+        3,
+        6,
+        8,
+        10,
+    ]
     assert CAMVID_11.dynamic_ids == (8, 9, 10)
     palette = CAMVID_11.palette_array
     assert palette.shape == (256, 3) and palette.dtype == np.uint8
@@ -57,7 +63,9 @@ def test_wrong_entries(changes, sentence):
         LabelSet.from_dict(data)
 
 
-@pytest.mark.parametrize("text", ["", "[1, 2]", "name: [", "!!python/object/apply:os.system ['true']", "\x00", "a: " * 9])
+@pytest.mark.parametrize(
+    "text", ["", "[1, 2]", "name: [", "!!python/object/apply:os.system ['true']", "\x00", "a: " * 9]
+)
 def test_wrong_files(text, tmp_path):
     path = tmp_path / "labels.yaml"
     path.write_text(text)
@@ -77,7 +85,10 @@ def test_missing_and_unknown(tmp_path):
 def test_idd_in_camvid():
     matrix = union_map(IDD_7, CAMVID_11)
     assert matrix.shape == (7, 11) and matrix.dtype == bool
-    of = {name: {CAMVID_11.names[i] for i in np.flatnonzero(row)} for name, row in zip(IDD_7.names, matrix, strict=True)}
+    of = {
+        name: {CAMVID_11.names[i] for i in np.flatnonzero(row)}
+        for name, row in zip(IDD_7.names, matrix, strict=True)
+    }
     assert of["drivable"] == {"Road"}
     assert of["living"] == {"Pedestrian", "Bicyclist"}
     assert of["vehicles"] == {"Car", "Bicyclist"}

@@ -96,7 +96,9 @@ def test_rigid_flow_at_infinity_feels_no_translation():
 
 
 def test_rigid_flow_of_no_motion_is_exactly_zero():
-    flow, _ = projection.rigid_flow(random(1, 1, 50, 70).float(), intrinsics(torch.float32), torch.eye(4)[None])
+    flow, _ = projection.rigid_flow(
+        random(1, 1, 50, 70).float(), intrinsics(torch.float32), torch.eye(4)[None]
+    )
     assert (flow == 0).all()
 
 
@@ -162,21 +164,28 @@ def test_inverse_warp_reconstructs_a_plane():
     source = source - torch.tensor([0.3, 0.1, 0.0], dtype=torch.float64).view(1, 3, 1, 1)
     warped, valid, z = projection.inverse_warp(wall(source), depth, K, pose)
     assert valid.float().mean() > 0.85
-    torch.testing.assert_close(warped[valid], wall(target)[valid], atol=2e-3, rtol=0)  # bilinear: (5.5 / 80)² · 2.7 / 8
+    torch.testing.assert_close(
+        warped[valid], wall(target)[valid], atol=2e-3, rtol=0
+    )  # bilinear: (5.5 / 80)² · 2.7 / 8
     torch.testing.assert_close(z, torch.full_like(z, 5.5))
 
 
 def test_inverse_warp_of_unknown_and_infinite_depth():
     depth = plane(torch.inf)
     depth[0, 0, 0, 0] = torch.nan
-    warped, valid, z = projection.inverse_warp(random(1, 3, HEIGHT, WIDTH), depth, intrinsics(), translation(0, 0, 1))
+    warped, valid, z = projection.inverse_warp(
+        random(1, 3, HEIGHT, WIDTH), depth, intrinsics(), translation(0, 0, 1)
+    )
     assert valid.sum() == HEIGHT * WIDTH - 1
     assert z[0, 0, 0, 0] == 0 and torch.isinf(z[valid]).all()
     assert torch.isfinite(warped).all()
 
 
 def test_gradients_of_warp():
-    image, flow = random(1, 2, 5, 6).requires_grad_(), (0.37 + 0.3 * random(1, 2, 5, 6, seed=1)).requires_grad_()
+    image, flow = (
+        random(1, 2, 5, 6).requires_grad_(),
+        (0.37 + 0.3 * random(1, 2, 5, 6, seed=1)).requires_grad_(),
+    )
     assert gradcheck(lambda image, flow: projection.warp(image, flow)[0], (image, flow))
 
 
@@ -184,7 +193,9 @@ def test_gradients_of_rigid_flow():
     depth = (2 + random(1, 1, 4, 5)).requires_grad_()
     vector = (0.1 * random(1, 6, seed=1)).requires_grad_()
     K = intrinsics().clone().requires_grad_()
-    assert gradcheck(lambda d, K, v: projection.rigid_flow(d, K, projection.pose_from_vector(v))[0], (depth, K, vector))
+    assert gradcheck(
+        lambda d, K, v: projection.rigid_flow(d, K, projection.pose_from_vector(v))[0], (depth, K, vector)
+    )
 
 
 def test_gradients_of_inverse_warp():
@@ -192,7 +203,9 @@ def test_gradients_of_inverse_warp():
     vector = (0.05 * random(1, 6, seed=2)).requires_grad_()
 
     def function(image, depth, vector):
-        warped, _, z = projection.inverse_warp(image, depth, intrinsics(), projection.pose_from_vector(vector))
+        warped, _, z = projection.inverse_warp(
+            image, depth, intrinsics(), projection.pose_from_vector(vector)
+        )
         return warped, z
 
     assert gradcheck(function, (image, depth, vector))

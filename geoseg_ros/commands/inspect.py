@@ -114,5 +114,7 @@ def flatten(value: Any, name: str) -> Iterator[tuple[str, str]]:
 
 def printable(text: str) -> str:
     """Text of a stranger's file without control characters, which a terminal would obey."""
-    return "".join(character if character.isprintable() or character == "\n" else "\N{REPLACEMENT CHARACTER}"
-                   for character in text)
+    return "".join(
+        character if character.isprintable() or character == "\n" else "\N{REPLACEMENT CHARACTER}"
+        for character in text
+    )
