@@ -57,7 +57,7 @@ class Ego:
         if arms and rng.random() < 0.3:
             arm = min(arms, key=lambda r: self._junction(layout, r))
             s = self._junction(layout, arm)
-            left = np.cross(_direction(curve.yaw(s)), _direction(arm.curve.yaw(0.0))) > 0
+            left = np.sin(arm.curve.yaw(0.0) - curve.yaw(s)) > 0
             near = left == (layout.drive < 0)
             reach = float(rng.uniform(5.0, 7.0) if near else rng.uniform(8.0, 11.0))
             target_lane = -layout.drive * arm.section.lane_width * 0.5

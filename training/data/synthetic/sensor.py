@@ -1,4 +1,4 @@
-"""The camera's own marks on the picture: exposure, white balance, tone, blur, vignetting, noise."""
+"""The camera's own marks on the picture: pixels' area, exposure, white balance, tone, blur, vignetting, noise."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ import numpy as np
 
 _CURVE_SIZE = 4096
 _NOISE_SHIFT = 61
+_DEPTH_JUMP = 0.06  # relative change of inverse depth that counts as an outline
+_GLARE = 6.0  # radiance that spills over outlines at most
 _CURVE_END = 4.0  # linear radiance (after exposure) that the tone curve covers
 
 
@@ -15,7 +17,7 @@ class Sensor:
 
     def __init__(self, rng: np.random.Generator, width: int, height: int, brightness: float, strength: float) -> None:
         """brightness: typical radiance of a sunlit or overcast scene, which exposure brings to mid-grey."""
-        self._gain = float(0.42 * np.exp(rng.normal(0.1, 0.4)) / brightness)
+        self._gain = float(0.5 * np.exp(rng.normal(0.15, 0.4)) / brightness)
         self._white = np.clip(np.exp(rng.normal(0, 0.07, 3)), 0.8, 1.25).astype(np.float32)
         self._saturation = float(rng.uniform(0.6, 1.25))
         self._blur = float(rng.choice([0.0, 0.35, 0.5, 0.8], p=[0.2, 0.4, 0.3, 0.1])) * strength
@@ -65,3 +67,16 @@ class Sensor:
             total += cv2.remap(image, x + step[..., 0] * offset, y + step[..., 1] * offset, cv2.INTER_LINEAR,
                                borderMode=cv2.BORDER_REPLICATE)
         return total / 4
+
+
+def smooth_edges(radiance: np.ndarray, depth: np.ndarray, material: np.ndarray) -> np.ndarray:
+    """Radiance H×W×3 with softened outlines: one ray per pixel leaves stairs where materials or depths (H×W) change."""
+    inverse = 1.0 / depth
+    edge = np.zeros(depth.shape, bool)
+    for here, there in ((np.s_[:, 1:], np.s_[:, :-1]), (np.s_[1:], np.s_[:-1])):
+        jump = np.abs(inverse[here] - inverse[there]) > _DEPTH_JUMP * np.maximum(inverse[here], inverse[there])
+        jump |= material[here] != material[there]
+        edge[here] |= jump
+        edge[there] |= jump
+    smooth = cv2.GaussianBlur(np.minimum(radiance, _GLARE), (3, 3), 0.75)
+    return np.where(edge[..., None], smooth, radiance)

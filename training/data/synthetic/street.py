@@ -19,7 +19,7 @@ from geoseg_ros.training.data.synthetic.layout import Layout
 from geoseg_ros.training.data.synthetic.materials import SKY, Materials
 from geoseg_ros.training.data.synthetic.mesh import merge
 from geoseg_ros.training.data.synthetic.moving import MovingParts, MovingScene
-from geoseg_ros.training.data.synthetic.sensor import Sensor
+from geoseg_ros.training.data.synthetic.sensor import Sensor, smooth_edges
 from geoseg_ros.training.data.synthetic.shading import Shader
 from geoseg_ros.training.data.synthetic.surfaces import build_surfaces
 from geoseg_ros.training.data.synthetic.tracer import Hits, TracedMesh
@@ -119,24 +119,26 @@ class SyntheticStreet:
                 results = list(pool.map(lambda band: self._render(band, pose, previous, moving), bands))
         else:
             results = [self._render(band, pose, previous, moving) for band in bands]
-        radiance, depth, semantic, flow, moved = (np.concatenate(parts) for parts in zip(*results))
+        radiance, depth, material, flow, moved = (np.concatenate(parts) for parts in zip(*results))
         shape = (self.camera.height, self.camera.width)
         flow = flow.reshape(*shape, 2)
+        depth, material = depth.reshape(shape), material.reshape(shape)
+        semantic = np.where(material >= 0, self._table.semantic[material], np.uint8(SKY))
         rng = np.random.default_rng([self.seed, 100, index])
-        image = self._sensor.expose(radiance.reshape(*shape, 3), flow, rng)
+        image = self._sensor.expose(smooth_edges(radiance.reshape(*shape, 3), depth, material), flow, rng)
         return SyntheticFrame(
             index,
             int(round(time * 1e9)),
             image,
-            depth.reshape(shape),
-            semantic.reshape(shape),
+            depth,
+            semantic,
             flow if index > 0 else np.full_like(flow, np.nan),
             np.where(moved.reshape(shape), np.uint8(255), np.uint8(0)),
             pose,
         )
 
     def _render(self, band: slice, pose: np.ndarray, previous: np.ndarray, moving: MovingParts | None) -> tuple:
-        """Radiance, depth, semantics, flow and motion of a band of pixels."""
+        """Radiance, depth, material, flow and motion of a band of pixels."""
         rays = self._rays[band]
         directions = rays @ pose[:3, :3].T.astype(np.float32)
         origin = pose[:3, 3].astype(np.float32)
@@ -156,12 +158,11 @@ class SyntheticStreet:
             part[target] = moving.part_of_triangle[dynamic.triangle[nearer]]
         hits.distance += np.float32(_NEAR)
         radiance = self._shader.radiance(hits, origin, directions, footprint, occluders)
-        semantic = np.where(hits.material >= 0, self._table.semantic[hits.material], np.uint8(SKY))
         flow = self._flow(hits, rays, part, pose, previous, moving)
         moved = np.zeros(len(part), bool)
         if moving is not None:
             moved = (part >= 0) & moving.moves[part]
-        return radiance, hits.distance, semantic, flow, moved
+        return radiance, hits.distance, hits.material, flow, moved
 
     def _flow(self, hits: Hits, rays: np.ndarray, part: np.ndarray, pose: np.ndarray, previous: np.ndarray,
               moving: MovingParts | None) -> np.ndarray:

@@ -36,7 +36,7 @@ def broadleaf(rng: np.random.Generator, materials: Materials, leaf: np.ndarray) 
         level = rng.uniform(fork + 0.2 * height, height * 0.85) if number else (fork + height) / 2 + 0.3
         size = spread * (rng.uniform(0.45, 0.75) if number else 0.95)
         radii = np.array([size, size, min(size * rng.uniform(0.7, 1.1), (height - fork) / 2)])
-        parts.append(ball((*offset, level), radii, foliage, 8, 11, _bumps(rng, 8, 11, 0.13), 2.0))
+        parts.append(ball((*offset, level), radii, foliage, 8, 11, _bumps(rng, 8, 11, 0.2), 2.0))
         parts.append(ball((*offset, level), radii * 0.72, core, 6, 8, _bumps(rng, 6, 8, 0.15), 2.0))
     return merge(parts)
 

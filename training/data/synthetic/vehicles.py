@@ -47,12 +47,12 @@ class VehicleModel:
 
 def _common(materials: Materials) -> dict[str, int]:
     return {
-        "glass": materials.add("plain", CAR, ["glass"], 1.0, gloss=0.55, detail=0.05),
+        "glass": materials.add("plain", CAR, ["glass"], 1.0, gloss=0.35, detail=0.05),
         "dark": materials.add("plain", CAR, ["black"], 1.0),
         "tyre": materials.add("plain", CAR, ["rubber"], 1.0),
         "lamp": materials.add("plain", CAR, ["white"], 1.0, gloss=0.3),
         "tail": materials.add("plain", CAR, ["red"], 1.0, gloss=0.2),
-        "plate": materials.add("sign_board", CAR, [("white", "yellow")[len(materials._rows) % 2], "black", "black"], 1.0),
+        "plate": materials.add("sign_board", CAR, ["white", "black", "black"], 1.0),
         "wheel": materials.add("lattice", CAR, ["rubber", "metal"], 1.0, gloss=0.05),
     }
 
@@ -65,8 +65,6 @@ def _wheels(length: float, half: float, radius: float, places, parts: dict[str, 
             meshes.append(tube([[x, y - 0.1, radius], [x, y + 0.1, radius]], radius, parts["tyre"], 14))
             outer = side * (half + 0.005)
             meshes.append(polygon(_ROUND * radius, (x, outer, radius), (-side, 0, 0), (0, 0, 1), parts["wheel"]))
-            arch = _ROUND * radius * 1.22
-            arch = arch[arch[:, 1] > -radius * 0.4]
             meshes.append(polygon(_ROUND * radius * 1.2, (x, side * (half - 0.012), radius * 1.02), (-side, 0, 0), (0, 0, 1),
                                   parts["dark"]))
     return meshes
@@ -99,7 +97,6 @@ def car(rng: np.random.Generator, materials: Materials, kind: str | None = None)
         if on_top == "g":
             material[row, middle - 2 : middle + 2] = parts["glass"]
             material[row, [4, -5]] = paint
-    # crisp shading between belt and roof: bodies are shaded from the lofted grid, so the grid is what rounds them
     meshes = [sheet(points, uv, material)]
     for end, station in ((0, points[0]), (1, points[-1])):
         centre = station.mean(0)

@@ -13,7 +13,8 @@ from geoseg_ros.training.data.synthetic.atlas import Atlas
 class Weather:
     """Sun direction (world, towards the sun), its radiance and that of the sky (linear RGB), clouds and haze.
 
-    ``haze`` is the extinction per metre, ``cover`` the share of sky under clouds (0…1).
+    ``haze`` is the extinction per metre, ``cover`` the share of sky under clouds (0…1), ``sky_rise`` how soon above the
+    horizon the sky reaches the zenith's colour.
     """
 
     sun_direction: np.ndarray
@@ -21,6 +22,7 @@ class Weather:
     zenith: np.ndarray
     horizon: np.ndarray
     cloud: np.ndarray
+    sky_rise: float
     cover: float
     cloud_layer: int
     cloud_scale: float
@@ -29,15 +31,10 @@ class Weather:
     bounce: np.ndarray
     haze: float
 
-    @property
-    def soft(self) -> bool:
-        """Whether the light is diffuse, with faint shadows."""
-        return float(self.sun.mean()) < 0.6 * float(self.ambient.mean())
-
     def sky(self, directions: np.ndarray, atlas: Atlas) -> np.ndarray:
         """Radiance N×3 of the sky along unit directions N×3 (world)."""
         up = np.clip(directions[:, 2], 0.0, 1.0)
-        blend = np.power(up, 0.5)[:, None]
+        blend = np.power(np.clip(up * self.sky_rise, 0, 1), 0.6)[:, None]
         colour = self.horizon + (self.zenith - self.horizon) * blend
         density = self._clouds(directions, up, atlas)[:, None]
         glow = np.clip(directions @ self.sun_direction.astype(np.float32), 0, 1)
@@ -58,7 +55,7 @@ class Weather:
 
 def draw_weather(rng: np.random.Generator, atlas: Atlas) -> Weather:
     """Bright sun to dull overcast, blue to white skies, noon to evening."""
-    overcast = rng.random() < 0.35
+    overcast = rng.random() < 0.3
     elevation = np.deg2rad(rng.uniform(45, 80) if overcast else rng.uniform(12, 65))
     azimuth = rng.uniform(0, 2 * np.pi)
     direction = np.array([np.cos(azimuth) * np.cos(elevation), np.sin(azimuth) * np.cos(elevation), np.sin(elevation)])
@@ -74,13 +71,13 @@ def draw_weather(rng: np.random.Generator, atlas: Atlas) -> Weather:
     else:
         cover = rng.uniform(0.0, 0.75) * (rng.random() < 0.75)
         sun = tint * rng.uniform(1.3, 3.2)
-        ambient = np.array([0.75, 0.9, 1.15]) * rng.uniform(0.2, 0.55)
+        ambient = np.array([0.75, 0.9, 1.15]) * rng.uniform(0.15, 0.5)
         blue = rng.uniform(0.5, 1.3)
-        deep = rng.uniform(0.15, 0.5)
+        deep = rng.uniform(0.08, 0.45)
         zenith = np.array([deep, 0.25 + 0.75 * deep, 0.85]) * blue
-        horizon = np.array([0.75, 0.9, 1.0]) * blue * rng.uniform(0.9, 1.5) + sun * 0.1
+        horizon = np.array([0.62, 0.82, 1.0]) * blue * rng.uniform(0.8, 1.4) + sun * rng.uniform(0.0, 0.15)
         cloud = np.array([1.0, 1.0, 1.0]) * rng.uniform(1.0, 2.2)
-    haze = float(np.exp(rng.uniform(np.log(0.0004), np.log(0.008 if rng.random() < 0.8 else 0.025))))
+    haze = float(np.exp(rng.uniform(np.log(0.0002), np.log(0.004 if rng.random() < 0.85 else 0.02))))
     ground = np.array([0.2, 0.19, 0.17])
     return Weather(
         sun_direction=direction.astype(np.float32),
@@ -88,6 +85,7 @@ def draw_weather(rng: np.random.Generator, atlas: Atlas) -> Weather:
         zenith=zenith.astype(np.float32),
         horizon=horizon.astype(np.float32),
         cloud=cloud.astype(np.float32),
+        sky_rise=float(rng.uniform(1.0, 5.0)),
         cover=float(cover),
         cloud_layer=int(rng.choice(atlas.layers["clouds"])),
         cloud_scale=float(rng.uniform(0.08, 0.3)),
