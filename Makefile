@@ -23,8 +23,8 @@ demo: $(VENV)/.demo
 test: $(VENV)/.test
 	$(VENV)/bin/python -m pytest
 
-$(VENV)/.demo: EXTRAS := onnx,ros,sim
-$(VENV)/.test: EXTRAS := onnx,ros,sim,train,test
+$(VENV)/.demo: EXTRAS := ros,sim
+$(VENV)/.test: EXTRAS := ros,sim,train,test
 $(VENV)/.demo $(VENV)/.test: setup.py constraints.txt $(VENV)/.torch
 	$(PIP) install --constraint constraints.txt --editable ".[$(EXTRAS)]"
 	touch $@

@@ -9,6 +9,7 @@ ROOT = Path(__file__).resolve().parent
 NODES = ("perception_node", "segmentation_node", "depth_node", "motion_node", "bag_player")
 
 RUNTIME = [
+    "apsw>=3.40",
     "backports.zstd>=1; python_version < '3.14'",
     "lz4>=4",
     "numpy>=1.24",
@@ -34,9 +35,9 @@ EXTRAS = {
         "ros-sensor-msgs>=5.5,<6",
         "ros-std-msgs>=5.5,<6",
     ],
-    "sim": ["embreex>=2.17; platform_machine != 'aarch64'", "trimesh>=4"],
+    "sim": ["embreex>=2.17; platform_machine != 'aarch64'", "scipy>=1.9", "trimesh>=4"],
     "train": ["lightning-fabric>=2.2", "matplotlib>=3.7", "tensorboard>=2.14", "torchmetrics>=1.0"],
-    "test": ["colcon-ros>=0.5", "hypothesis>=6.80", "pytest>=7.4,<9", "setuptools<80"],
+    "test": ["colcon-ros>=0.5", "hypothesis>=6.80", "pytest>=7.4,<9", "scipy>=1.9", "setuptools<80"],
 }
 
 

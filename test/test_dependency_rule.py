@@ -227,6 +227,13 @@ def test_every_third_party_import_is_declared(imports: list[Import]) -> None:
     _none([item for item, distribution in _third_party(imports) if distribution not in declared])
 
 
+def test_every_third_party_import_of_the_tests_is_declared() -> None:
+    files = sorted((ROOT / "test").rglob("*.py"))
+    imports = [item for file in files for item in _imports_of(file)]
+    declared = _declared(("", "onnx", "sim", "train", "test")) | {file.stem for file in files}
+    _none([item for item, distribution in _third_party(imports) if distribution not in declared])
+
+
 def test_runtime_imports_need_no_extra(imports: list[Import]) -> None:
     declared = _declared(("",))
     _none(
