@@ -29,6 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
     parser.add_argument("--image", metavar="TOPIC", help="image topic of the bag (default: its camera)")
     parser.add_argument("--seed", type=int, default=DEFAULT_SEED, help="which street to simulate (default 3)")
+    parser.add_argument("--size", default="640x192", metavar="WxH", help="image size of that street (default 640x192)")
     parser.add_argument("--domain", type=int, help="ROS domain id (default: one that nobody uses)")
 
 
@@ -61,7 +62,22 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _simulate(args: argparse.Namespace, out: Path, console: Console) -> Path:
-    raise NotImplementedError
+    """Render the street, with ground truth, into a bag."""
+    from geoseg_ros.commands.simulate import parse_size
+    from geoseg_ros.errors import ConfigError
+    from geoseg_ros.training.data.synthetic import StreetConfig, SyntheticStreet
+    from geoseg_ros.training.data.synthetic.bag import write_street_bag
+
+    if args.seed < 0:
+        raise ConfigError(f"--seed is {args.seed}, expected 0 or more")
+    camera = StreetConfig().camera.resize(*parse_size(args.size))
+    config = StreetConfig(camera=camera, duration=args.seconds)
+    with _progress(console) as progress:
+        task = progress.add_task("building the street", total=config.frames)
+        street = SyntheticStreet(args.seed, config)
+        progress.update(task, description="rendering the street")
+        write_street_bag(street, out, advance=lambda: progress.advance(task))
+    return out
 
 
 def _record(
@@ -117,6 +133,7 @@ def _review(
     with _progress(console) as progress:
         task = progress.add_task("drawing and judging", total=measured.answered)
         return review(recording, bundle.labels, Accuracy(bundle.labels, metrics), work / VIDEO, fps, SHOWN_FRAMES,
+                      ages=dict(zip(measured.frame_stamps.tolist(), measured.frame_ages.tolist())),
                       advance=lambda: progress.advance(task))
 
 

@@ -31,7 +31,8 @@ class Measurement:
     """How a run went.
 
     The age of a frame is the time from the publication of its image to the reception of its last output.
-    ``frame_times`` are seconds since the first image, of the ``frame_ages`` (s). ``drops`` counts images by cause.
+    ``frame_stamps`` (ns) and ``frame_times`` (seconds since the first image) belong to ``frame_ages`` (s). ``drops`` counts
+    images by cause.
     """
 
     topics: tuple[TopicStatistics, ...]
@@ -41,6 +42,7 @@ class Measurement:
     output_rate: float
     age_p50: float
     age_p99: float
+    frame_stamps: np.ndarray
     frame_times: np.ndarray
     frame_ages: np.ndarray
     input_rates: tuple[np.ndarray, np.ndarray]
@@ -66,7 +68,7 @@ def measure(arrivals: Mapping[str, Arrivals], image_topic: str, prefix: str,
         topics=tuple(rows), published=len(images), answered=len(last),
         input_rate=images.rate(), output_rate=last.rate(),
         age_p50=_quantile(frame_ages, 0.5), age_p99=_quantile(frame_ages, 0.99),
-        frame_times=times, frame_ages=frame_ages,
+        frame_stamps=stamps, frame_times=times, frame_ages=frame_ages,
         input_rates=_rate_over_time(images.published, start), output_rates=_rate_over_time(last.received, start),
         drops=drops(diagnostics), diagnostics=diagnostics)
 
@@ -115,13 +117,15 @@ def _last_of_each_frame(outputs: Iterable[Arrivals], images: Arrivals) -> Arriva
 
 
 def _rate_over_time(times: np.ndarray, start: int) -> tuple[np.ndarray, np.ndarray]:
-    """(seconds since start, events per second in the window around it) every half window."""
+    """(seconds since start, 1 / mean interval in the window around it; 0 below two events) every half window."""
     if len(times) < 2:
         return np.empty(0), np.empty(0)
     seconds = np.sort(times - start) * 1e-9
     centres = np.arange(seconds[0] + RATE_WINDOW_S / 2, seconds[-1] - RATE_WINDOW_S / 2 + 1e-9, RATE_WINDOW_S / 2)
-    counts = np.searchsorted(seconds, centres + RATE_WINDOW_S / 2) - np.searchsorted(seconds, centres - RATE_WINDOW_S / 2)
-    return centres, counts / RATE_WINDOW_S
+    first = np.searchsorted(seconds, centres - RATE_WINDOW_S / 2)
+    last = np.searchsorted(seconds, centres + RATE_WINDOW_S / 2, side="right") - 1
+    spans = seconds[last] - seconds[first]
+    return centres, np.divide(last - first, spans, out=np.zeros(len(centres)), where=spans > 0)
 
 
 def _quantile(values: np.ndarray, share: float) -> float:

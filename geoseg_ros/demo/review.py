@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -48,8 +48,11 @@ class _Kept:
 
 
 def review(recording: Recording, labels: LabelSet, accuracy: Accuracy, video: Path, fps: float, shown: int,
-           advance: Callable[[], None]) -> Review:
-    """Look at every frame once; ``shown`` of them, evenly spread, become views. ``advance`` is called per frame."""
+           ages: Mapping[int, float], advance: Callable[[], None]) -> Review:
+    """Look at every frame once; ``shown`` of them, evenly spread, become views.
+
+    ``ages`` (seconds by stamp) stand beside the pictures. ``advance`` is called per frame.
+    """
     kept: list[_Kept] = []
     motions: list[Perception] = []
     by_score: dict[str, list[tuple[int, float]]] = {}
@@ -72,7 +75,7 @@ def review(recording: Recording, labels: LabelSet, accuracy: Accuracy, video: Pa
     chosen = [kept[index] for index in _spread(len(kept), shown)]
     return Review(
         frames=count,
-        views=[_view(one, labels, path, truth, metric) for one in chosen],
+        views=[_view(one, labels, path, truth, metric, ages) for one in chosen],
         scores=accuracy.scores(),
         frame_scores={name: tuple(map(np.array, zip(*values))) for name, values in by_score.items()},
         path=path, path_is_metric=metric, true_path=truth)
@@ -110,7 +113,8 @@ def _spread(count: int, shown: int) -> list[int]:
     return sorted(set(np.linspace(first, count - 1, min(shown, count)).round().astype(int).tolist())) if count else []
 
 
-def _view(one: _Kept, labels: LabelSet, path: Path2D, truth: Path2D, metric: bool) -> FrameView:
+def _view(one: _Kept, labels: LabelSet, path: Path2D, truth: Path2D, metric: bool,
+          ages: Mapping[int, float]) -> FrameView:
     seen, given = one.frame.perception, one.frame.truth
     height, width = seen.image.shape[:2]
     chart = PathChart("path so far", path_series(path, metric, truth, seen.stamp), "m" if metric or len(truth.stamps) else "",
@@ -135,7 +139,9 @@ def _view(one: _Kept, labels: LabelSet, path: Path2D, truth: Path2D, metric: boo
         reference.append(Panel("true flow", colorize.colorize_flow(given["flow"], largest)))
     if "motion" in given:
         reference.append(Panel("true motion", colorize.colorize_motion(given["motion"], seen.image)))
-    facts = [("stamp", f"{seen.stamp / 1e9:.3f} s")]
+    facts = [("stamp", f"{seen.stamp // 10**9}.{seen.stamp // 10**6 % 1000:03d} s")]
+    if seen.stamp in ages:
+        facts.append(("age", f"{ages[seen.stamp] * 1e3:.0f} ms"))
     facts += [(name, f"{value:.3f}") for name, value in one.scores.items() if np.isfinite(value)]
     return FrameView(f"Frame {one.frame.index}", facts, panels, reference)
 

@@ -65,7 +65,9 @@ def line_chart_svg(chart: LineChart) -> str:
     if not len(values) or not len(places):
         return _svg(_WIDTH, _HEIGHT, chart.title, [_text(_WIDTH / 2, _HEIGHT / 2, "no values", "middle")])
     x_low, x_high = _range(places)
-    y_low, y_high = min(0.0, values.min()), max(values.max() * 1.08, values.min() + 1e-9)
+    y_low, y_high = min(0.0, values.min()), max(0.0, values.max()) * 1.08
+    if y_high <= y_low:
+        y_high = y_low + 1.0
     to_x = _scale(x_low, x_high, _LEFT, _WIDTH - _RIGHT)
     to_y = _scale(y_low, y_high, _HEIGHT - _BOTTOM, _TOP)
     parts = []

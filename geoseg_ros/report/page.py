@@ -119,7 +119,8 @@ def _(chart: PathChart) -> str:
 def _chart(title: str, series: Sequence[Series], svg: str, note: str) -> str:
     keys = "".join(f'<span><i class="k{index % 4 + 1}"></i>{escape(one.name)}</span>'
                    for index, one in enumerate(series))
-    return f'<div class="block"><h3>{escape(title)}</h3><p class="keys">{keys}</p>{svg}{_note(note)}</div>'
+    keys = f'<p class="keys">{keys}</p>' if len(series) > 1 else ""
+    return f'<div class="block"><h3>{escape(title)}</h3>{keys}{svg}{_note(note)}</div>'
 
 
 def _panel(panel: Panel) -> str:

@@ -18,7 +18,7 @@ h3 { font-size:15px; margin:0 0 6px; font-weight:640; }
 .intro, .note { color:var(--soft); margin:0 0 14px; max-width:90ch; }
 .note { font-size:13px; margin:6px 0 0; }
 .notice { background:var(--notice); border-radius:8px; padding:10px 14px; margin:18px 0 0; }
-.cards { display:grid; grid-template-columns:repeat(auto-fit,minmax(165px,1fr)); gap:12px; margin-top:26px; }
+.cards { display:grid; grid-template-columns:repeat(auto-fit,minmax(230px,1fr)); gap:12px; margin-top:26px; }
 .card { background:var(--card); border:1px solid var(--line); border-radius:10px; padding:14px 16px 12px; }
 .card .name { color:var(--soft); font-size:13px; }
 .card .value { font-size:29px; font-weight:640; letter-spacing:-.02em; line-height:1.2; white-space:nowrap;
@@ -41,7 +41,7 @@ h3 { font-size:15px; margin:0 0 6px; font-weight:640; }
 figure { margin:0; min-width:0; }
 figure img { display:block; width:100%; border-radius:6px; background:#000; }
 figure.path { display:flex; flex-direction:column; }
-figure.path svg { border:1px solid var(--line); border-radius:6px; }
+figure.path svg { outline:1px solid var(--line); outline-offset:-1px; border-radius:6px; }
 figcaption { font-size:12.5px; color:var(--soft); margin-top:3px; }
 figcaption b { color:var(--ink); font-weight:600; }
 table { border-collapse:collapse; width:100%; font-size:13.5px; font-variant-numeric:tabular-nums; }
@@ -62,7 +62,8 @@ svg.chart { display:block; width:100%; height:auto; background:var(--card); }
 .block > svg.chart { border:1px solid var(--line); border-radius:8px; }
 svg .grid, svg .axis { stroke:var(--line); } svg .axis { stroke:var(--soft); }
 svg text { font:11.5px system-ui,sans-serif; fill:var(--soft); } svg .label { font-size:12px; }
-svg .level { stroke:var(--soft); stroke-dasharray:4 4; } svg .leveltext { fill:var(--ink); font-size:11px; }
+svg .level { stroke:var(--soft); stroke-dasharray:4 4; } svg .leveltext { fill:var(--ink); font-size:11px;
+  paint-order:stroke; stroke:var(--card); stroke-width:3px; }
 svg .curve { fill:none; stroke-width:1.8; stroke-linejoin:round; stroke-linecap:round; }
 svg .bar { fill:none; stroke:var(--soft); stroke-width:1.4; } svg .start { fill:var(--card); stroke:var(--ink); stroke-width:1.6; }
 .curve.s1 { stroke:var(--s1); } .curve.s2 { stroke:var(--s2); } .curve.s3 { stroke:var(--s3); } .curve.s4 { stroke:var(--s4); }
