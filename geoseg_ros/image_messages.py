@@ -80,7 +80,7 @@ def decode_image(msg: Any) -> np.ndarray:
     samples = _read_samples(msg, packed)
     if packed.dtype is np.uint16:
         samples = _to_8_bit(samples)
-    return _to_rgb(samples, packed, encoding)
+    return _to_rgb(samples, packed)
 
 
 def decode_compressed(msg: Any) -> np.ndarray:
@@ -110,7 +110,7 @@ def decode_compressed(msg: Any) -> np.ndarray:
         stored_as_rgb = compressed.strip().endswith("compressed rgb8")
         return picture if stored_as_rgb else cv2.cvtColor(picture, cv2.COLOR_BGR2RGB)
     packed = _PACKED[source] if source.startswith("bayer_") and source in _PACKED else _PACKED["mono8"]
-    return _to_rgb(picture, packed, source)
+    return _to_rgb(picture, packed)
 
 
 def encode_image(array: np.ndarray, encoding: str) -> dict[str, Any]:
@@ -178,14 +178,8 @@ def _to_8_bit(samples: np.ndarray) -> np.ndarray:
     return cv2.convertScaleAbs(native, alpha=255.0 / 65535.0)
 
 
-def _to_rgb(samples: np.ndarray, packed: _Packed, encoding: str) -> np.ndarray:
-    if packed.to_rgb is None:
-        return np.ascontiguousarray(samples)
-    try:
-        return cv2.cvtColor(samples, packed.to_rgb)
-    except cv2.error as error:
-        height, width = samples.shape[:2]
-        raise ImageError(f"encoding {encoding} of {width}×{height} cannot be converted: {error.err}") from error
+def _to_rgb(samples: np.ndarray, packed: _Packed) -> np.ndarray:
+    return np.ascontiguousarray(samples) if packed.to_rgb is None else cv2.cvtColor(samples, packed.to_rgb)
 
 
 def _picture_kind(data: np.ndarray) -> str | None:
