@@ -18,6 +18,7 @@ from geoseg_ros.training.losses.flow import (
     robust_flow_loss,
     unsupervised_flow_loss,
 )
+from geoseg_ros.training.losses.photometric import census_error
 from geoseg_ros.training.losses.pose import (
     direction_loss,
     pose_loss,
@@ -227,7 +228,36 @@ def test_multilevel_flow_agrees_with_the_networks_units():
         for level, value in zip(estimate.levels, (0.0, 0.0, 0.5), strict=True):
             level.update.weight.zero_()
             level.update.bias.fill_(value)
-        frame = [torch.zeros(1, width, 64 // s, 64 // s) for width, s in zip((32, 64, 96), (4, 8, 16), strict=True)]
+        frame = [
+            torch.zeros(1, width, 64 // s, 64 // s) for width, s in zip((32, 64, 96), (4, 8, 16), strict=True)
+        ]
         flow = estimate(frame, frame)
     target = torch.full((1, 2, 64, 64), 0.5 * 16)  # half a pixel at 1/16
-    assert multilevel_flow_loss((flow.full, *flow.levels), target, [1.0] * 4).item() == pytest.approx(0, abs=1e-4)
+    assert multilevel_flow_loss((flow.full, *flow.levels), target, [1.0] * 4).item() == pytest.approx(
+        0, abs=1e-4
+    )
+
+
+def test_unsupervised_flow_cannot_escape_through_its_masks():
+    current, previous = random(1, 3, 16, 24, seed=1), random(1, 3, 16, 24, seed=2)
+    flow = random(1, 2, 16, 24, seed=3).requires_grad_()
+    hidden = torch.zeros(1, 1, 16, 24, dtype=torch.bool)
+    free = unsupervised_flow_loss(current, previous, flow)
+    assert unsupervised_flow_loss(current, previous, flow, hidden).item() == free.item() > 0.1
+
+    far = torch.zeros(1, 2, 16, 24, dtype=torch.float64)
+    far[:, 0] = 24 + 4 + 10  # all end outside; column 0 by 15 px, column 23 by 38; the margin is 16 / 4 px
+    far.requires_grad_()
+    loss = unsupervised_flow_loss(current, previous, far, hidden)
+    loss.backward()
+    assert loss.item() == pytest.approx(0.05 * (sum(range(15, 39)) / 24 - 4))
+    assert (far.grad[:, 0] > 0).all(), "descent pulls the flow back"
+
+
+def test_a_mask_of_most_pixels_is_obeyed():
+    current, previous = random(1, 3, 16, 24, seed=1), random(1, 3, 16, 24, seed=2)
+    still = torch.zeros(1, 2, 16, 24, dtype=torch.float64)
+    visible = torch.ones(1, 1, 16, 24, dtype=torch.bool)
+    visible[..., :6] = False
+    expected = census_error(previous, current)[..., 6:].mean()
+    torch.testing.assert_close(unsupervised_flow_loss(current, previous, still, visible), expected)

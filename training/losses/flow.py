@@ -19,6 +19,9 @@ from geoseg_ros.training.losses.masked import full_precision, known_or, masked_m
 from geoseg_ros.training.losses.photometric import census_error, ssim
 from geoseg_ros.training.losses.smoothness import second_order_smoothness
 
+MIN_VISIBLE = 0.5
+ESCAPE_MARGIN = 0.25
+
 
 def robust_flow_loss(
     flow: Tensor, target: Tensor, valid: Tensor | None = None, exponent: float = 1.0, offset: float = 0.01
@@ -109,23 +112,43 @@ def unsupervised_flow_loss(
     census_weight: float = 1.0,
     ssim_weight: float = 0.0,
     smoothness_weight: float = 75.0,
+    escape_weight: float = 0.05,
 ) -> Tensor:
     """Census and SSIM error over visible pixels + second-order smoothness of flow/min(H, W), weighted.
 
     current, previous: B×3×H×W in [0, 1], not jittered. visible: bool B×1×H×W of one of the visibility checks;
     pixels that leave the image never count. 75 is ARFlow's smoothness weight.
+
+    Masks alone would let the flow escape: a field that leaves the image, or that contradicts its reverse
+    everywhere, has nothing left to pay for. So an image whose ``visible`` holds less than half of its pixels
+    is judged without that mask (its flow is not good enough for the check to mean anything), and pixels that
+    end farther outside than a quarter of the shorter side pay ``escape_weight`` per pixel of distance.
     """
-    current = full_precision(current)
-    warped, inside = warp(full_precision(previous), full_precision(flow_to_previous))
-    mask = inside if visible is None else inside & visible
+    current, flow = full_precision(current), full_precision(flow_to_previous)
+    warped, inside = warp(full_precision(previous), flow)
+    mask = inside if visible is None else inside & (visible | ~_mostly(visible))
     error = census_weight * census_error(warped, current)
     if ssim_weight > 0:
         error = error + ssim_weight * ((1 - ssim(warped, current)) / 2).clamp(0, 1).mean(1, keepdim=True)
-    loss = masked_mean(error, mask)
+    shorter = min(flow.shape[-2:])
+    loss = masked_mean(error, mask) + escape_weight * _escape(flow, ESCAPE_MARGIN * shorter)
     if smoothness_weight > 0:
-        normalised = full_precision(flow_to_previous) / min(flow_to_previous.shape[-2:])
-        loss = loss + smoothness_weight * second_order_smoothness(normalised, current)
+        loss = loss + smoothness_weight * second_order_smoothness(flow / shorter, current)
     return loss
+
+
+def _mostly(mask: Tensor) -> Tensor:
+    """True (B×1×1×1) for the images of which at least MIN_VISIBLE is set."""
+    return mask.float().mean((1, 2, 3), keepdim=True) >= MIN_VISIBLE
+
+
+def _escape(flow: Tensor, margin: float) -> Tensor:
+    """Mean over pixels of how far beyond ``margin`` px outside the image the flow ends, |x| + |y| in px."""
+    height, width = flow.shape[-2:]
+    ends = pixel_grid(height, width, flow.device, flow.dtype) + flow
+    last = flow.new_tensor([width - 1, height - 1]).view(1, 2, 1, 1)
+    outside = F.relu(-ends - margin) + F.relu(ends - last - margin)
+    return outside.sum(1).mean()
 
 
 def augmentation_distillation_loss(
