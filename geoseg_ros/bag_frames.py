@@ -29,9 +29,9 @@ _DECODERS = {IMAGE: decode_image, COMPRESSED: decode_compressed}
 class BagFrames:
     """The frames of one camera of a bag; see :class:`~geoseg_ros.frames.FrameSource`.
 
-    ``intrinsics`` names a calibration file that replaces the bag's ``camera_info``. Raises BagError when a named
-    topic is missing or of another type, or when the bag has no camera. Calibration that is late in the bag holds
-    from the first frame on.
+    ``intrinsics`` names a calibration file that replaces the bag's ``camera_info``. Raises BagError when a
+    named topic is missing or of another type, or when the bag has no camera. Calibration that is late in the
+    bag holds from the first frame on.
     """
 
     def __init__(
@@ -55,7 +55,7 @@ class BagFrames:
         self.fps = (self.count - 1) / seconds if seconds > 0.0 and self.count > 1 else 1.0
 
     def frames(self, on_problem: OnProblem | None = None) -> Iterator[Frame]:
-        """Frames by receive time; bad images are skipped, bad calibration leaves ``camera`` None (see FrameSource)."""
+        """Frames by receive time; a bad image is skipped, bad calibration leaves ``camera`` None."""
         report = on_problem or _raise
         decode = _DECODERS[self.reader.topics[self.topic].msgtype]
         calibration = self._first_calibration()
@@ -97,7 +97,9 @@ class BagFrames:
             return None
         camera = PinholeCamera.from_camera_info(calibration, rectified="rect" in topic_words(self.topic))
         if (camera.width, camera.height) != (width, height):
-            raise CameraError(f"camera_info is for {camera.width}x{camera.height}, the image is {width}x{height}")
+            raise CameraError(
+                f"camera_info is for {camera.width}x{camera.height}, the image is {width}x{height}"
+            )
         return camera
 
     def _first_calibration(self) -> Any:

@@ -1,8 +1,8 @@
 """Sequential reading of storage files that have no index or are damaged.
 
-An intact file is read through its index by rosbags. A truncated or corrupt file is scanned here from its start:
-every whole message before the damage is yielded, then :class:`BagError` says where and what the damage is. Sizes
-that a file claims are compared with the bytes that it has before any memory is taken for them.
+An intact file is read through its index by rosbags. A truncated or corrupt file is scanned here from its
+start: every whole message before the damage is yielded, then :class:`BagError` says where and what the damage
+is. Sizes that a file claims are compared with the bytes that it has before any memory is taken for them.
 Formats: https://mcap.dev/spec, and the tables ``topics`` and ``messages`` of rosbag2_storage_sqlite3.
 """
 
@@ -45,14 +45,14 @@ class Record(NamedTuple):
 
 
 def scan(path: Path) -> Iterator[Record]:
-    """The messages of one ``.mcap`` or ``.db3`` file in stored order; BagError at the damage, if there is any."""
+    """The messages of one ``.mcap`` or ``.db3`` file in stored order; BagError at the damage, if any."""
     if path.suffix == ".mcap":
         return _scan_mcap(path)
     return _scan_sqlite(path)
 
 
 def is_cut_short(path: Path) -> bool:
-    """Whether an SQLite file is shorter than its header says; its index may lead to pages that are not there."""
+    """Whether an SQLite file is shorter than its header says; its index may lead to missing pages."""
     return path.suffix == ".db3" and path.stat().st_size < _sqlite_size(path)[1]
 
 
@@ -167,7 +167,9 @@ class _Directory:
             key, schema = cursor.number(2), cursor.number(2)
             topic, encoding = cursor.string(), cursor.string()
             if schema not in self.schemas or encoding != "cdr":
-                raise BagError(f"topic {topic!r} has encoding {encoding!r} and schema {schema}, expected cdr, declared")
+                raise BagError(
+                    f"topic {topic!r} has encoding {encoding!r} and schema {schema}, expected cdr, declared"
+                )
             metadata = _Cursor(cursor.take(cursor.number(4)))
             pairs = {}
             while metadata.position < len(metadata.data):
@@ -206,7 +208,9 @@ def _scan_mcap(path: Path) -> Iterator[Record]:
             except BagError as error:
                 raise BagError(f"record at byte {start}: {error}") from error
             if length > remaining:
-                raise BagError(f"it is truncated: byte {start} begins a record of {length} bytes, {remaining} are there")
+                raise BagError(
+                    f"it is truncated: byte {start} begins a record of {length} bytes, {remaining} are there"
+                )
             if opcode == _FOOTER:
                 if stream.read(len(MAGIC)) != MAGIC:
                     raise BagError("it does not end as an MCAP file does")

@@ -9,17 +9,30 @@ from geoseg_ros.bag_types import TopicInfo
 
 IMAGE, COMPRESSED = "sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage"
 CAMERA_INFO, ODOMETRY = "sensor_msgs/msg/CameraInfo", "nav_msgs/msg/Odometry"
-_DERIVED = {"gt", "geoseg", "depth", "semantic", "segmentation", "flow", "motion", "disparity", "mask", "label"}
+_DERIVED = {
+    "gt",
+    "geoseg",
+    "depth",
+    "semantic",
+    "segmentation",
+    "flow",
+    "motion",
+    "disparity",
+    "mask",
+    "label",
+}
 _GREY = {"mono", "gray", "grey", "ir", "infra1", "infra2"}
 
 
 def find_camera(topics: Mapping[str, TopicInfo]) -> tuple[str | None, str | None]:
     """Image topic and matching ``camera_info`` topic of a bag's camera, None where there is none.
 
-    Images that are made from others (below ``gt`` or ``geoseg``, depth, masks ...) are no cameras. Among several,
-    calibrated ones come first, then colour, then raw before compressed, then by name.
+    Images that are made from others (below ``gt`` or ``geoseg``, depth, masks ...) are no cameras. Among
+    several, calibrated ones come first, then colour, then raw before compressed, then by name.
     """
-    candidates = [name for name, info in topics.items() if info.msgtype in (IMAGE, COMPRESSED) and _is_camera(name)]
+    candidates = [
+        name for name, info in topics.items() if info.msgtype in (IMAGE, COMPRESSED) and _is_camera(name)
+    ]
     if not candidates:
         return None, None
 

@@ -33,10 +33,10 @@ _FOREVER = QosTime(0, 0)
 class BagWriter:
     """Writes one rosbag2 folder; a context manager.
 
-    The bag grows in a hidden folder beside ``path`` and takes its name when it is closed. Leaving the context by
-    an exception closes it too: a recording that ends early is a readable recording. Only a bag without any
-    message is then discarded. MCAP chunks are compressed with zstd unless ``compress`` is False, which spares the
-    processor while something is being measured.
+    The bag grows in a hidden folder beside ``path`` and takes its name when it is closed. Leaving the context
+    by an exception closes it too: a recording that ends early is a readable recording. Only a bag without any
+    message is then discarded. MCAP chunks are compressed with zstd unless ``compress`` is False, which spares
+    the processor while something is being measured.
 
     Raises BagError when ``path`` exists, the storage is unknown, or writing fails.
     """
@@ -74,7 +74,9 @@ class BagWriter:
         if not topic.startswith("/"):
             raise BagError(f"topic {topic!r} must start with '/'")
         if msgtype not in typestore().fielddefs:
-            raise BagError(f"topic {topic}: message type {msgtype!r} is unknown, expected one of ROS 2 Kilted's")
+            raise BagError(
+                f"topic {topic}: message type {msgtype!r} is unknown, expected one of ROS 2 Kilted's"
+            )
         try:
             self._connections[topic] = writer.add_connection(
                 topic, msgtype, typestore=typestore(), offered_qos_profiles=[_qos(latched)]
@@ -122,7 +124,9 @@ class BagWriter:
         return self._writer
 
     def _failure(self, error: Exception) -> BagError:
-        return BagError(f"bag {self.path} cannot be written: {error}; what was written lies in {self._folder}")
+        return BagError(
+            f"bag {self.path} cannot be written: {error}; what was written lies in {self._folder}"
+        )
 
     def __enter__(self) -> BagWriter:
         return self

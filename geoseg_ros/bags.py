@@ -57,13 +57,15 @@ class _File:
             return
         self.reader = reader
         for connection in reader.connections:
-            latched = any(qos.durability.name == "TRANSIENT_LOCAL" for qos in connection.ext.offered_qos_profiles)
+            latched = any(
+                qos.durability.name == "TRANSIENT_LOCAL" for qos in connection.ext.offered_qos_profiles
+            )
             self._add(connection.topic, connection.msgtype, connection.msgcount, latched)
         if reader.message_count:
             self.start, self.end = reader.start_time, reader.end_time - 1
 
     def _survey(self) -> None:
-        """Topics and times of a file without a usable index; its damage is reported when messages are read."""
+        """Topics and times of a file without a sound index; reading the messages reports its damage."""
         try:
             for record in scan(self.path):
                 self._add(record.topic, record.msgtype, 1, _is_latched(record.qos))
@@ -127,14 +129,17 @@ def _open_by_index(path: Path) -> Reader | None:
 
 def is_bag(path: Path) -> bool:
     """Whether a folder is a bag: it has ``metadata.yaml`` or storage files."""
-    return path.is_dir() and ((path / "metadata.yaml").exists() or any(f.suffix in SUFFIXES for f in path.iterdir()))
+    return path.is_dir() and (
+        (path / "metadata.yaml").exists() or any(f.suffix in SUFFIXES for f in path.iterdir())
+    )
 
 
 class BagReader:
     """Reads a rosbag2 recording; a context manager.
 
-    ``path`` is the bag's folder (``metadata.yaml`` may be missing) or one storage file. A truncated or corrupt
-    file yields every message before the damage, then BagError names the file and how many messages were read.
+    ``path`` is the bag's folder (``metadata.yaml`` may be missing) or one storage file. A truncated or
+    corrupt file yields every message before the damage, then BagError names the file and how many messages
+    were read.
 
     ``topics`` maps names to :class:`TopicInfo`; ``start`` and ``duration`` are nanoseconds; messages come by
     receive time, file by file.
@@ -162,7 +167,7 @@ class BagReader:
         self.duration = max((file.end for file in self._files), default=0) - self.start if self.count else 0
 
     def raw_messages(self, topics: Collection[str] | None = None) -> Iterator[tuple[str, int, str, bytes]]:
-        """(topic, receive time in ns, message type, CDR bytes) of every message, or of those on ``topics``."""
+        """(topic, receive time in ns, message type, CDR bytes) of all messages, or of those on ``topics``."""
         self._check(topics)
         for file in self._files:
             for topic, stamp, msgtype, data in file.records(topics):
@@ -252,7 +257,15 @@ class BagReader:
             version, names = content["version"], content["relative_file_paths"]
             mode = str(content.get("compression_mode") or "").lower()
             files = [self.path / PurePath(name).name for name in names]
-        except (OSError, ValueError, yaml.YAMLError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        except (
+            OSError,
+            ValueError,
+            yaml.YAMLError,
+            KeyError,
+            TypeError,
+            AttributeError,
+            RecursionError,
+        ) as error:
             raise BagError(f"{metadata} is damaged: {error!r}; open the storage file itself") from error
         if not isinstance(version, int) or version > _NEWEST_METADATA:
             raise BagError(f"{metadata} has version {version}, expected at most {_NEWEST_METADATA}")

@@ -20,20 +20,21 @@ TILE_WIDTH = 640
 _ANGLES, _RADII = 1024, 128
 _NEAREST, _LONGEST = 1e-6, 1e6  # metres, pixels: beyond is drawn alike
 _MOVING, _WHITE = (255, 40, 40), (255, 255, 255)
-_FONT, _LEGEND_SCALE, _LINE = cv2.FONT_HERSHEY_SIMPLEX, 0.45, 22
+_FONT, _TEXT_SCALE, _LINE = cv2.FONT_HERSHEY_SIMPLEX, 0.45, 22
 
 
 def colorize_semantic(
     ids: np.ndarray, labels: LabelSet, image: np.ndarray | None = None, alpha: float = 0.5
 ) -> np.ndarray:
-    """Class ids H×W in the palette's colours, with weight ``alpha`` over ``image`` (H×W×3 uint8 RGB) if given."""
+    """Class ids H×W in the palette's colours, with weight ``alpha`` over ``image`` (H×W×3 uint8) if given."""
     palette = labels.palette_array
     color = palette[np.minimum(ids, len(palette) - 1)]
     return color if image is None else cv2.addWeighted(image, 1.0 - alpha, color, alpha, 0.0)
 
 
 def colorize_depth(depth: np.ndarray, near: float | None = None) -> np.ndarray:
-    """Depth H×W in metres by inverse depth: red is ``near`` or nearer, dark violet is far; NaN and ≤ 0 are black.
+    """Depth H×W in metres by inverse depth: red is ``near`` or nearer, dark violet is far; NaN and ≤ 0 are
+    black.
 
     Without ``near`` the nearest twentieth of the picture is red, so that depth of unknown scale looks alike.
     """
@@ -51,11 +52,12 @@ def colorize_depth(depth: np.ndarray, near: float | None = None) -> np.ndarray:
 
 
 def colorize_flow(flow: np.ndarray, largest: float | None = None) -> np.ndarray:
-    """Flow H×W×2 in pixels on the colour wheel: hue is direction, saturation is length up to ``largest`` pixels.
+    """Flow H×W×2 in pixels on the colour wheel: hue is direction, saturation is length up to ``largest``
+    pixels.
 
-    The wheel is that of Baker et al., "A Database and Evaluation Methodology for Optical Flow" (IJCV 2011): right
-    is red, down is yellow, left is cyan-blue, up is violet; zero is white; longer flow is darker. Without
-    ``largest`` it is the 99 % quantile of the picture's lengths, at least one pixel.
+    The wheel is that of Baker et al., "A Database and Evaluation Methodology for Optical Flow" (IJCV 2011):
+    right is red, down is yellow, left is cyan-blue, up is violet; zero is white; longer flow is darker.
+    Without ``largest`` it is the 99 % quantile of the picture's lengths, at least one pixel.
     """
     valid = np.isfinite(flow).all(-1)
     known = np.where(valid[..., None], np.clip(flow, -_LONGEST, _LONGEST), 0.0).astype(np.float32)
@@ -71,7 +73,7 @@ def colorize_flow(flow: np.ndarray, largest: float | None = None) -> np.ndarray:
 
 
 def colorize_motion(motion: np.ndarray, image: np.ndarray | None = None) -> np.ndarray:
-    """What moves by itself in red over a grey ``image``: ``motion`` is H×W, probability 0…1 or uint8 mask 0/255."""
+    """What moves by itself in red over a grey ``image``: ``motion`` H×W, probability or uint8 mask 0/255."""
     weight = motion.astype(np.float32) / 255.0 if motion.dtype == np.uint8 else np.nan_to_num(motion, nan=0.0)
     if image is None:
         grey = np.zeros(motion.shape, np.uint8)
@@ -89,10 +91,11 @@ def colorize_confidence(confidence: np.ndarray) -> np.ndarray:
 
 
 def mosaic(perception: Perception, labels: LabelSet, tile_width: int = TILE_WIDTH) -> np.ndarray:
-    """One frame's input and outputs side by side with captions: six tiles, two or three in a row, and the classes.
+    """One frame's input and outputs side by side with captions: six tiles, two or three in a row, and the
+    classes.
 
-    The size depends on the input's size and the labels only, so that the frames of a video agree; sides are even.
-    An output that the frame lacks is a dark tile.
+    The size depends on the input's size and the labels only, so that the frames of a video agree; sides are
+    even. An output that the frame lacks is a dark tile.
     """
     image = perception.image
     height, width = image.shape[:2]
@@ -107,8 +110,8 @@ def _legend(labels: LabelSet, width: int) -> np.ndarray:
     """The classes with their colours, in as many lines as they need."""
     side, gap = _LINE - 8, 8
     places, x, y = [], gap, 0
-    for name, color in zip(labels.names, labels.palette):
-        (text_width, _), _ = cv2.getTextSize(name, _FONT, _LEGEND_SCALE, 1)
+    for name, color in zip(labels.names, labels.palette, strict=True):
+        (text_width, _), _ = cv2.getTextSize(name, _FONT, _TEXT_SCALE, 1)
         if x + side + text_width + 2 * gap > width and x > gap:
             x, y = gap, y + _LINE
         places.append((x, y, name, color))
@@ -116,7 +119,7 @@ def _legend(labels: LabelSet, width: int) -> np.ndarray:
     strip = np.full((y + _LINE, width, 3), 32, np.uint8)
     for x, y, name, color in places:
         strip[y + 4 : y + 4 + side, x : x + side] = color
-        cv2.putText(strip, name, (x + side + 4, y + _LINE - 8), _FONT, _LEGEND_SCALE, _WHITE, 1, cv2.LINE_AA)
+        cv2.putText(strip, name, (x + side + 4, y + _LINE - 8), _FONT, _TEXT_SCALE, _WHITE, 1, cv2.LINE_AA)
     return strip
 
 
@@ -151,12 +154,13 @@ def _tile(picture: np.ndarray | None, text: str, width: int, height: int) -> np.
         text += ": none"
     else:
         shrinks = width < picture.shape[1]
-        tile = cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
-    scale = 0.45 * max(width, 320) / TILE_WIDTH
-    (text_width, text_height), below = cv2.getTextSize(text, _FONT, scale, 1)
+        tile = cv2.resize(
+            picture, (width, height), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
+        )
+    (text_width, text_height), below = cv2.getTextSize(text, _FONT, _TEXT_SCALE, 1)
     label = tile[: text_height + below + 4, : text_width + 8]
     label[:] = label // 4
-    cv2.putText(tile, text, (4, text_height + 2), _FONT, scale, _WHITE, 1, cv2.LINE_AA)
+    cv2.putText(tile, text, (4, text_height + 2), _FONT, _TEXT_SCALE, _WHITE, 1, cv2.LINE_AA)
     return tile
 
 

@@ -49,7 +49,7 @@ class FrameSource(Protocol):
     fps: float
 
     def frames(self, on_problem: OnProblem | None = None) -> Iterator[Frame]:
-        """Frames in order. A single bad one goes to ``on_problem`` and is skipped, or is raised without it."""
+        """Frames in order. A bad one is skipped and its error goes to ``on_problem``, or is raised."""
         ...
 
     def __enter__(self) -> FrameSource: ...
@@ -64,10 +64,11 @@ def open_frames(
     intrinsics: str | os.PathLike[str] | None = None,
     fps: float | None = None,
 ) -> FrameSource:
-    """The frames of a bag (folder or storage file), a video file or a folder of images, told apart by what is there.
+    """The frames of a bag (folder or storage file), a video file or a folder of images, told apart by what is
+    there.
 
-    ``image_topic`` and ``camera_topic`` choose a bag's topics; ``intrinsics`` (a JSON or YAML file) and ``fps``
-    complete a video or folder. Raises BagError or VideoError.
+    ``image_topic`` and ``camera_topic`` choose a bag's topics; ``intrinsics`` (a JSON or YAML file) and
+    ``fps`` complete a video or folder. Raises BagError or VideoError.
     """
     from geoseg_ros.bag_frames import BagFrames
     from geoseg_ros.bags import SUFFIXES, is_bag

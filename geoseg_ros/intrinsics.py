@@ -1,4 +1,4 @@
-"""Calibration files: plain JSON or YAML (fx, fy, cx, cy, width, height ...) and ROS ``camera_calibration`` YAML."""
+"""Calibration files: plain JSON or YAML (fx, fy, cx, cy, width ...) and ROS ``camera_calibration`` YAML."""
 
 from __future__ import annotations
 
@@ -29,7 +29,9 @@ class Intrinsics:
         """The camera of images of this size; CameraError when their shape is not that of the calibration."""
         camera = self.camera
         if abs(width * camera.height / (height * camera.width) - 1.0) > _ASPECT_TOLERANCE:
-            raise CameraError(f"{self.path} is for {camera.width}x{camera.height}, the image is {width}x{height}")
+            raise CameraError(
+                f"{self.path} is for {camera.width}x{camera.height}, the image is {width}x{height}"
+            )
         return camera.resize(width, height) if (camera.width, camera.height) != (width, height) else camera
 
 
@@ -41,10 +43,11 @@ def find_intrinsics(stem: Path) -> Path | None:
 def load_intrinsics(path: str | os.PathLike[str], video: str | None = None) -> Intrinsics:
     """Read a calibration file.
 
-    Plain files hold ``fx fy cx cy width height``, and may hold ``distortion`` or ``D`` with ``distortion_model``
-    (or a text that begins with "none"), ``fps``, ``frame_id``. Values of several videos may stand in parts that
-    each name their ``video``; ``video`` then picks one. ROS files hold ``image_width image_height camera_matrix
-    distortion_model distortion_coefficients``. Raises VideoError for an unreadable file, CameraError for values.
+    Plain files hold ``fx fy cx cy width height``, and may hold ``distortion`` or ``D`` with
+    ``distortion_model`` (or a text that begins with "none"), ``fps``, ``frame_id``. Values of several videos
+    may stand in parts that each name their ``video``; ``video`` then picks one. ROS files hold ``image_width
+    image_height camera_matrix distortion_model distortion_coefficients``. Raises VideoError for an unreadable
+    file, CameraError for values.
     """
     path = Path(path)
     content = _read(path)
@@ -84,7 +87,9 @@ def _from_plain(content: dict[str, Any]) -> PinholeCamera:
     if missing := [name for name in ("fx", "fy", "cx", "cy", "width", "height") if name not in content]:
         raise CameraError(f"{', '.join(missing)} missing, expected fx, fy, cx, cy, width and height")
     coefficients = content.get("distortion", content.get("D", ()))
-    return _camera(content, [content[name] for name in ("fx", "fy", "cx", "cy")], coefficients, "width", "height")
+    return _camera(
+        content, [content[name] for name in ("fx", "fy", "cx", "cy")], coefficients, "width", "height"
+    )
 
 
 def _from_ros(content: dict[str, Any]) -> PinholeCamera:
@@ -98,7 +103,9 @@ def _from_ros(content: dict[str, Any]) -> PinholeCamera:
     return _camera(content, focal, coefficients, "image_width", "image_height")
 
 
-def _camera(content: dict[str, Any], focal: list[Any], coefficients: Any, width: str, height: str) -> PinholeCamera:
+def _camera(
+    content: dict[str, Any], focal: list[Any], coefficients: Any, width: str, height: str
+) -> PinholeCamera:
     if not isinstance(coefficients, (list, tuple)):
         raise CameraError(f"distortion is {coefficients!r}, expected a list of numbers")
     model = str(content.get("distortion_model") or "plumb_bob")
@@ -106,7 +113,7 @@ def _camera(content: dict[str, Any], focal: list[Any], coefficients: Any, width:
         if any(coefficients):
             raise CameraError(f"distortion_model is {model!r}, but the coefficients are {coefficients!r}")
         model, coefficients = "plumb_bob", ()
-    values = dict(zip(("fx", "fy", "cx", "cy"), focal))
+    values = dict(zip(("fx", "fy", "cx", "cy"), focal, strict=True))
     return PinholeCamera(
         width=content[width],
         height=content[height],

@@ -17,7 +17,8 @@ LABEL_INFO, LABEL_INFO_TYPE = "semantic/label_info", "vision_msgs/msg/LabelInfo"
 
 
 def select_topics(names: Iterable[str]) -> list[str]:
-    """Topic suffixes of :data:`~geoseg_ros.messages.OUTPUTS` for names or groups (``depth``, ``all``), in its order.
+    """Topic suffixes of :data:`~geoseg_ros.messages.OUTPUTS` for names or groups (``depth``, ``all``), in its
+    order.
 
     Raises ConfigError for a name that is neither.
     """
@@ -26,7 +27,9 @@ def select_topics(names: Iterable[str]) -> list[str]:
         matches = {topic for topic in OUTPUTS if name in ("all", topic, topic.partition("/")[0])}
         if not matches:
             groups = dict.fromkeys(topic.partition("/")[0] for topic in OUTPUTS)
-            raise ConfigError(f"output {name!r} is unknown, expected all, {', '.join(groups)} or {', '.join(OUTPUTS)}")
+            raise ConfigError(
+                f"output {name!r} is unknown, expected all, {', '.join(groups)} or {', '.join(OUTPUTS)}"
+            )
         wanted |= matches
     return [topic for topic in OUTPUTS if topic in wanted]
 
@@ -54,7 +57,9 @@ class OutputBag:
             self._tells_labels = False
             name = f"{NAMESPACE}/{LABEL_INFO}"
             self._writer.add_topic(name, LABEL_INFO_TYPE, latched=True)
-            self._writer.write(name, LABEL_INFO_TYPE, {"header": header, **label_info(self.labels)}, perception.stamp)
+            self._writer.write(
+                name, LABEL_INFO_TYPE, {"header": header, **label_info(self.labels)}, perception.stamp
+            )
         for topic, fields in output_messages(perception, self.labels, self.topics).items():
             self._writer.write(
                 f"{NAMESPACE}/{topic}", OUTPUTS[topic].type, {"header": header, **fields}, perception.stamp

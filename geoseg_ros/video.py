@@ -28,9 +28,13 @@ class _Clip:
 
     def __init__(self, path: Path, calibration: Intrinsics | None, fps: float | None) -> None:
         if fps is not None and not (math.isfinite(fps) and 0.0 < fps <= 1000.0):
-            raise VideoError(f"{path}: frame rate is {fps}, expected above 0 and up to 1000 frames per second")
+            raise VideoError(
+                f"{path}: frame rate is {fps}, expected above 0 and up to 1000 frames per second"
+            )
         if fps is None:
-            raise VideoError(f"{path} has no frame rate, expected fps in its intrinsics file or as an argument")
+            raise VideoError(
+                f"{path} has no frame rate, expected fps in its intrinsics file or as an argument"
+            )
         self.path = path
         self.topic = path.name
         self.calibration = calibration
@@ -51,9 +55,9 @@ class _Clip:
 class VideoFrames(_Clip):
     """The frames of a video file; see :class:`~geoseg_ros.frames.FrameSource`.
 
-    ``intrinsics`` is a calibration file; without it the JSON or YAML file of the video's name beside it, if there is
-    one. Stamps are index / fps (of the argument, the calibration file, or the video, in this order) after one
-    second. A video that ends before the length it claims raises VideoError after its last frame.
+    ``intrinsics`` is a calibration file; without it the JSON or YAML file of the video's name beside it, if
+    there is one. Stamps are index / fps (of the argument, the calibration file, or the video, in this order)
+    after one second. A video that ends before the length it claims raises VideoError after its last frame.
     """
 
     def __init__(
@@ -69,7 +73,9 @@ class VideoFrames(_Clip):
         calibration = None if file is None else load_intrinsics(file, path.name)
         self._capture = cv2.VideoCapture(str(path.absolute()))
         if not self._capture.isOpened():
-            raise VideoError(f"{path} of {path.stat().st_size} bytes is damaged or no video that OpenCV reads")
+            raise VideoError(
+                f"{path} of {path.stat().st_size} bytes is damaged or no video that OpenCV reads"
+            )
         recorded = self._capture.get(cv2.CAP_PROP_FPS)
         fps = fps or (calibration.fps if calibration else None) or (recorded if recorded > 0 else None)
         super().__init__(path, calibration, fps)
@@ -103,8 +109,8 @@ class VideoFrames(_Clip):
 class FolderFrames(_Clip):
     """The images of a folder (or of its subfolder ``images``) by name, as frames; see FrameSource.
 
-    The calibration is ``intrinsics`` or the folder's ``intrinsics.json`` (or .yaml); it or ``fps`` gives the frame
-    rate.
+    The calibration is ``intrinsics`` or the folder's ``intrinsics.json`` (or .yaml); it or ``fps`` gives the
+    frame rate.
     """
 
     def __init__(
@@ -149,9 +155,9 @@ class FolderFrames(_Clip):
 class VideoWriter:
     """Writes RGB frames of one size to a video file; a context manager.
 
-    The suffix chooses the codec: ``.mp4`` and ``.mkv`` MPEG-4, ``.webm`` VP8 (which browsers play), ``.avi`` Motion
-    JPEG. The file grows beside ``path`` and takes its name when it is closed, also after an exception if it has
-    frames. Raises VideoError.
+    The suffix chooses the codec: ``.mp4`` and ``.mkv`` MPEG-4, ``.webm`` VP8 (which browsers play), ``.avi``
+    Motion JPEG. The file grows beside ``path`` and takes its name when it is closed, also after an exception
+    if it has frames. Raises VideoError.
     """
 
     def __init__(self, path: str | os.PathLike[str], fps: float) -> None:

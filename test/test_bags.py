@@ -9,7 +9,16 @@ from typing import Any
 import numpy as np
 import pytest
 import yaml
-from camera_bags import CAMERA, IMAGE, START, camera_info_fields, header, image_fields, png_fields, write_camera_bag
+from camera_bags import (
+    CAMERA,
+    IMAGE,
+    START,
+    camera_info_fields,
+    header,
+    image_fields,
+    png_fields,
+    write_camera_bag,
+)
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin, Writer
@@ -28,7 +37,11 @@ ODOMETRY = "nav_msgs/msg/Odometry"
 def plain(message: Any) -> Any:
     """A message as nested dicts and lists, for comparison."""
     if hasattr(message, "__msgtype__"):
-        return {name: plain(getattr(message, name)) for name in message.__dataclass_fields__ if name != "__msgtype__"}
+        return {
+            name: plain(getattr(message, name))
+            for name in message.__dataclass_fields__
+            if name != "__msgtype__"
+        }
     if isinstance(message, np.ndarray):
         return [str(message.dtype), message.tobytes()]
     return [plain(item) for item in message] if isinstance(message, list) else message
@@ -38,7 +51,9 @@ def some_perception() -> Perception:
     rng = np.random.default_rng(1)
     depth = rng.uniform(1, 80, (48, 64)).astype(np.float32)
     depth[0] = np.nan
-    ego = EgoMotion(np.eye(4), 0.1, np.array([0.1, -0.2, 9.0]), np.array([0.0, 0.01, -0.02]), np.eye(6), "model")
+    ego = EgoMotion(
+        np.eye(4), 0.1, np.array([0.1, -0.2, 9.0]), np.array([0.0, 0.01, -0.02]), np.eye(6), "model"
+    )
     return Perception(
         stamp=START,
         image=rng.integers(0, 256, (48, 64, 3), np.uint8),
@@ -55,16 +70,25 @@ def some_perception() -> Perception:
 
 def messages_of_every_kind() -> list[tuple[str, str, dict[str, Any]]]:
     outputs = output_messages(some_perception(), CAMVID_11, OUTPUTS)
-    pose = {"pose": {"position": {"x": 1.5, "y": -2.0}, "orientation": {"w": 1.0}}, "covariance": np.arange(36.0)}
+    pose = {
+        "pose": {"position": {"x": 1.5, "y": -2.0}, "orientation": {"w": 1.0}},
+        "covariance": np.arange(36.0),
+    }
     return [
-        *((f"/geoseg/{topic}", OUTPUTS[topic].type, {"header": header(0), **outputs[topic]}) for topic in OUTPUTS),
+        *(
+            (f"/geoseg/{topic}", OUTPUTS[topic].type, {"header": header(0), **outputs[topic]})
+            for topic in OUTPUTS
+        ),
         ("/camera/image_raw", IMAGE, image_fields(0)),
         ("/camera/image_raw/compressed", "sensor_msgs/msg/CompressedImage", png_fields(0)),
         ("/camera/camera_info", "sensor_msgs/msg/CameraInfo", camera_info_fields(0)),
         ("/odom", ODOMETRY, {"header": header(0, "odom"), "child_frame_id": "base", "pose": pose}),
         ("/labels", "vision_msgs/msg/LabelInfo", {"header": header(0), **label_info(CAMVID_11)}),
-        ("/diagnostics", "diagnostic_msgs/msg/DiagnosticArray", {"status": [{"name": "a", "level": 2, "values": [
-            {"key": "rate", "value": "9.8"}]}]}),
+        (
+            "/diagnostics",
+            "diagnostic_msgs/msg/DiagnosticArray",
+            {"status": [{"name": "a", "level": 2, "values": [{"key": "rate", "value": "9.8"}]}]},
+        ),
         ("/chatter", "std_msgs/msg/String", {"data": "grüße"}),
     ]
 
@@ -79,15 +103,17 @@ def test_every_message_comes_back_as_it_was_written(tmp_path, storage):
         read = list(bag.messages())
         raw = list(bag.raw_messages())
     assert len(read) == len(written) == len(raw)
-    for index, ((topic, msgtype, fields), found) in enumerate(zip(written, read)):
+    for index, ((topic, msgtype, fields), found) in enumerate(zip(written, read, strict=True)):
         assert found[:3] == (topic, START + index, msgtype)
         assert plain(found[3]) == plain(build_message(msgtype, fields))
         assert raw[index][3] == bytes(serialise(found[3], msgtype))
 
 
 def test_fields_have_the_values_that_were_given():
-    odometry = build_message(ODOMETRY, {"header": {"stamp": 12_345_678_901, "frame_id": "odom"},
-                                        "twist": {"twist": {"linear": {"x": 3.5}}}})
+    odometry = build_message(
+        ODOMETRY,
+        {"header": {"stamp": 12_345_678_901, "frame_id": "odom"}, "twist": {"twist": {"linear": {"x": 3.5}}}},
+    )
     assert (odometry.header.stamp.sec, odometry.header.stamp.nanosec) == (12, 345_678_901)
     assert odometry.twist.twist.linear.x == 3.5 and odometry.twist.twist.linear.y == 0.0
     assert odometry.pose.covariance.shape == (36,) and not odometry.pose.covariance.any()
@@ -107,12 +133,17 @@ def test_a_stamp_survives_both_ways(seconds, nanoseconds):
 
 @settings(deadline=None, max_examples=60)
 @given(
-    st.integers(1, 9), st.integers(1, 9), st.sampled_from([("32FC1", np.float32), ("mono16", np.uint16)]), st.text(),
+    st.integers(1, 9),
+    st.integers(1, 9),
+    st.sampled_from([("32FC1", np.float32), ("mono16", np.uint16)]),
+    st.text(),
     st.data(),
 )
 def test_any_image_survives_serialisation(height, width, encoding, frame_id, data):
     size = height * width * np.dtype(encoding[1]).itemsize
-    samples = np.frombuffer(data.draw(st.binary(min_size=size, max_size=size)), encoding[1]).reshape(height, width)
+    samples = np.frombuffer(data.draw(st.binary(min_size=size, max_size=size)), encoding[1]).reshape(
+        height, width
+    )
     frame_id = frame_id.replace("\0", "").encode("utf-8", "ignore").decode()
     fields = {"header": {"stamp": 5, "frame_id": frame_id}, **encode_image(samples, encoding[0])}
     message = deserialise(serialise(build_message(IMAGE, fields), IMAGE), IMAGE)
@@ -141,7 +172,9 @@ def test_what_a_bag_says_of_itself(tmp_path, storage):
         assert [stamp for _, stamp, _, _ in bag.messages()] == [500, 1_000, 2_500]
     metadata = yaml.safe_load((tmp_path / "bag" / "metadata.yaml").read_text())["rosbag2_bagfile_information"]
     assert metadata["storage_identifier"] == storage and metadata["message_count"] == 3
-    hashes = {entry["topic_metadata"]["type_description_hash"] for entry in metadata["topics_with_message_count"]}
+    hashes = {
+        entry["topic_metadata"]["type_description_hash"] for entry in metadata["topics_with_message_count"]
+    }
     assert typestore().hash_rihs01("std_msgs/msg/String") in hashes
 
 
@@ -192,9 +225,13 @@ def test_compressed_bags_are_read(tmp_path, mode):
     with writer:
         connection = writer.add_connection("/camera/image_raw", IMAGE, typestore=typestore())
         for index in range(3):
-            writer.write(connection, START + index, serialise(build_message(IMAGE, image_fields(index)), IMAGE))
+            writer.write(
+                connection, START + index, serialise(build_message(IMAGE, image_fields(index)), IMAGE)
+            )
     with BagReader(tmp_path / "bag") as bag:
-        assert [m.data.tobytes() for *_, m in bag.messages()] == [image_fields(i)["data"].tobytes() for i in range(3)]
+        assert [m.data.tobytes() for *_, m in bag.messages()] == [
+            image_fields(i)["data"].tobytes() for i in range(3)
+        ]
 
 
 def test_the_parts_of_a_split_bag_follow_each_other(tmp_path):
@@ -207,6 +244,18 @@ def test_the_parts_of_a_split_bag_follow_each_other(tmp_path):
     with BagReader(folder) as bag:
         assert [message.data for *_, message in bag.messages()] == ["0", "1", "2", "10"]
         assert bag.topics["/chatter"].count == 4 and bag.duration == 10
+
+
+def test_recording_without_compression_is_larger_and_reads_alike(tmp_path):
+    sizes, contents = [], []
+    for compress in (True, False):
+        with BagWriter(tmp_path / str(compress), compress=compress) as bag:
+            for index in range(5):
+                bag.write("/camera/image_raw", IMAGE, image_fields(index), START + index)
+        sizes.append((tmp_path / str(compress) / f"{compress}.mcap").stat().st_size)
+        with BagReader(tmp_path / str(compress)) as bag:
+            contents.append(list(bag.raw_messages()))
+    assert contents[0] == contents[1] and sizes[1] > 5 * 64 * 48 * 3 > 2 * sizes[0]
 
 
 def test_an_existing_bag_is_never_overwritten(tmp_path):

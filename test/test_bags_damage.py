@@ -1,4 +1,4 @@
-"""Truncated, corrupt and hostile bags: everything before the damage, then one clear error, never another one."""
+"""Truncated, corrupt and hostile bags: everything before the damage, then one clear error."""
 
 from __future__ import annotations
 
@@ -96,7 +96,11 @@ def test_overwritten_bytes_end_in_a_bag_error_or_not_at_all(sound, tmp_path, dat
 
 
 @settings(deadline=None, max_examples=40)
-@given(st.binary(max_size=300), st.sampled_from([b"", MAGIC, b"SQLite format 3\0"]), st.sampled_from([".mcap", ".db3"]))
+@given(
+    st.binary(max_size=300),
+    st.sampled_from([b"", MAGIC, b"SQLite format 3\0"]),
+    st.sampled_from([".mcap", ".db3"]),
+)
 def test_files_of_other_kinds_are_refused(tmp_path_factory, content, start, suffix):
     path = tmp_path_factory.mktemp("junk") / f"junk{suffix}"
     path.write_bytes(start + content)
@@ -145,14 +149,18 @@ class Mcap:
 
     def directory(self, encoding: str = "cdr") -> bytes:
         schema = struct.pack("<H", 1) + self.text(STRING) + self.text("ros2msg") + self.text("string data")
-        channel = struct.pack("<HH", 7, 1) + self.text("/chatter") + self.text(encoding) + struct.pack("<I", 0)
+        channel = (
+            struct.pack("<HH", 7, 1) + self.text("/chatter") + self.text(encoding) + struct.pack("<I", 0)
+        )
         return self.pack(0x03, schema) + self.pack(0x04, channel)
 
     def message(self, text: str, stamp: int, channel: int = 7) -> bytes:
         data = bytes(serialise(build_message(STRING, {"data": text}), STRING))
         return self.pack(0x05, struct.pack("<HIQQ", channel, 0, stamp, stamp) + data)
 
-    def chunk(self, records: bytes, compression: str = "", size: int | None = None, checksum: int = 0) -> Mcap:
+    def chunk(
+        self, records: bytes, compression: str = "", size: int | None = None, checksum: int = 0
+    ) -> Mcap:
         stored = lz4.frame.compress(records) if compression == "lz4" else records
         head = struct.pack("<QQQI", 0, 9, len(records) if size is None else size, checksum)
         return self.record(0x06, head + self.text(compression) + struct.pack("<Q", len(stored)) + stored)
@@ -225,7 +233,9 @@ def test_a_record_longer_than_the_file_takes_no_memory(tmp_path):
 def test_a_lz4_bomb_stops_at_the_size_it_claims(tmp_path):
     mcap = sound_then(Mcap())
     bomb = lz4.frame.compress(bytes(1 << 26))
-    mcap.record(0x06, struct.pack("<QQQI", 0, 9, 100, 0) + mcap.text("lz4") + struct.pack("<Q", len(bomb)) + bomb)
+    mcap.record(
+        0x06, struct.pack("<QQQI", 0, 9, 100, 0) + mcap.text("lz4") + struct.pack("<Q", len(bomb)) + bomb
+    )
     messages, error = mcap.finish().read(tmp_path)
     assert messages == [(1, "a")] and "record at byte" in str(error)
 
@@ -286,7 +296,9 @@ def test_wrong_metadata_is_named(tmp_path, changes, sentence):
         BagReader(with_metadata(write_camera_bag(tmp_path / "bag"), **changes))
 
 
-@pytest.mark.parametrize("text", ["", "[", "a: !!python/object/apply:os.system ['true']", "[" * 5000, "\0", "5"], ids=range(6))
+@pytest.mark.parametrize(
+    "text", ["", "[", "a: !!python/object/apply:os.system ['true']", "[" * 5000, "\0", "5"], ids=range(6)
+)
 def test_metadata_that_is_no_metadata_is_refused_and_the_file_itself_opens(tmp_path, text):
     folder = write_camera_bag(tmp_path / "bag")
     (folder / "metadata.yaml").write_text(text)

@@ -26,7 +26,9 @@ FLOATS = st.floats(width=32, allow_nan=True, allow_infinity=True)
 def test_classes_have_their_palette_colour():
     ids = np.array([[0, 3, 8, 255]], np.uint8)
     road, car = CAMVID_11.palette[3], CAMVID_11.palette[8]
-    assert colorize_semantic(ids, CAMVID_11).tolist() == [[list(CAMVID_11.palette[0]), list(road), list(car), [0, 0, 0]]]
+    assert colorize_semantic(ids, CAMVID_11).tolist() == [
+        [list(CAMVID_11.palette[0]), list(road), list(car), [0, 0, 0]]
+    ]
 
 
 def test_classes_lie_over_the_image_by_alpha():
@@ -91,14 +93,24 @@ def test_motion_is_red_over_a_grey_image():
 
 
 def test_confidence_is_grey():
-    assert colorize_confidence(np.array([[0.0, 0.5, 1.0, np.nan]], np.float32))[0, :, 0].tolist() == [0, 127, 255, 0]
+    assert colorize_confidence(np.array([[0.0, 0.5, 1.0, np.nan]], np.float32))[0, :, 0].tolist() == [
+        0,
+        127,
+        255,
+        0,
+    ]
 
 
 @settings(deadline=None, max_examples=25)
 @given(arrays(np.float32, (5, 7), elements=FLOATS), arrays(np.float32, (5, 7, 2), elements=FLOATS))
 @pytest.mark.filterwarnings("error")
 def test_any_values_make_a_picture_without_warnings(depth, flow):
-    for picture in (colorize_depth(depth), colorize_flow(flow), colorize_motion(depth), colorize_confidence(depth)):
+    for picture in (
+        colorize_depth(depth),
+        colorize_flow(flow),
+        colorize_motion(depth),
+        colorize_confidence(depth),
+    ):
         assert picture.shape == (5, 7, 3) and picture.dtype == np.uint8
 
 
@@ -114,7 +126,9 @@ def perception(height: int, width: int, full: bool) -> Perception:
     return result
 
 
-@pytest.mark.parametrize(("height", "width", "columns"), [(192, 640, 2), (375, 1242, 2), (480, 640, 3), (48, 64, 3)])
+@pytest.mark.parametrize(
+    ("height", "width", "columns"), [(192, 640, 2), (375, 1242, 2), (480, 640, 3), (48, 64, 3)]
+)
 def test_a_mosaic_has_one_size_for_all_frames_of_a_camera(height, width, columns):
     sizes = {mosaic(perception(height, width, full), CAMVID_11).shape for full in (False, True)}
     assert len(sizes) == 1

@@ -23,12 +23,20 @@ DEFAULT_OUTPUTS = ("all",)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("input", metavar="IN", help="bag folder, .mcap or .db3 file, video, or folder of images")
-    parser.add_argument("--out", required=True, help="folder of the new bag, with the node's topics below /geoseg")
-    parser.add_argument("--storage", choices=("mcap", "sqlite3"), default="mcap", help="storage of the new bag")
+    parser.add_argument(
+        "input", metavar="IN", help="bag folder, .mcap or .db3 file, video, or folder of images"
+    )
+    parser.add_argument(
+        "--out", required=True, help="folder of the new bag, with the node's topics below /geoseg"
+    )
+    parser.add_argument(
+        "--storage", choices=("mcap", "sqlite3"), default="mcap", help="storage of the new bag"
+    )
     parser.add_argument("--model", help="model file (default: the one that comes with the package)")
     parser.add_argument("--image", metavar="TOPIC", help="image topic of the bag (default: its camera)")
-    parser.add_argument("--camera-info", metavar="TOPIC", help="camera_info topic (default: the one beside the image)")
+    parser.add_argument(
+        "--camera-info", metavar="TOPIC", help="camera_info topic (default: the one beside the image)"
+    )
     parser.add_argument(
         "--outputs",
         nargs="+",
@@ -36,9 +44,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="NAME",
         help="topics (depth/image) or groups (depth) to write, default all",
     )
-    parser.add_argument("--video", metavar="FILE", help="also draw all outputs side by side: .mp4, .webm, .mkv or .avi")
+    parser.add_argument(
+        "--video", metavar="FILE", help="also draw all outputs side by side: .mp4, .webm, .mkv or .avi"
+    )
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
-    parser.add_argument("--intrinsics", metavar="FILE", help="calibration in JSON or YAML; replaces camera_info")
+    parser.add_argument(
+        "--intrinsics", metavar="FILE", help="calibration in JSON or YAML; replaces camera_info"
+    )
     parser.add_argument("--fps", type=float, help="frame rate of a video or folder that does not say its own")
     parser.add_argument("--max-frames", type=int, metavar="N", help="stop after N frames")
 
@@ -78,16 +90,19 @@ def run(args: argparse.Namespace) -> int:
         pipeline = Pipeline(args.model or default_bundle_path(), device=args.device)
         tally = Tally()
         try:
-            with OutputBag(args.out, topics, pipeline.labels, args.storage) as bag, _video(args, source) as video:
+            with (
+                OutputBag(args.out, topics, pipeline.labels, args.storage) as bag,
+                _video(args, source) as video,
+            ):
                 _process(source, pipeline, bag, video, args.max_frames, tally, console)
+                if not tally.frames:
+                    reason = f": {tally.problems[0]}" if tally.problems else ""
+                    raise BagError(f"{args.input} holds no usable frame on {source.topic}{reason}")
         finally:
             if tally.frames:
                 _summarise(console, args, source, pipeline, tally)
         if tally.interrupted:
             return EXIT_INTERRUPTED
-        if not tally.frames:
-            reason = f": {tally.problems[0]}" if tally.problems else ""
-            raise BagError(f"{args.input} holds no usable frame on {source.topic}{reason}")
     return EXIT_BAD_FRAMES if tally.problems else 0
 
 
@@ -146,7 +161,14 @@ def _note(problem: Exception, tally: Tally, console: Console) -> None:
 
 
 def _progress(console: Console) -> Any:
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, TextColumn, TimeRemainingColumn
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        ProgressColumn,
+        TextColumn,
+        TimeRemainingColumn,
+    )
     from rich.text import Text
 
     class Rate(ProgressColumn):
@@ -166,14 +188,14 @@ def _progress(console: Console) -> Any:
 def _summarise(
     console: Console, args: argparse.Namespace, source: FrameSource, pipeline: Pipeline, tally: Tally
 ) -> None:
-    from rich.table import Table
     from rich.text import Text
 
     seconds = time.perf_counter() - tally.started
+    rate = tally.frames / seconds
     stages = ", ".join(f"{stage} {1e3 * value / tally.frames:.1f}" for stage, value in tally.seconds.items())
     rows = {
         "input": f"{args.input}, {source.topic}",
-        "frames": f"{tally.frames} in {seconds:.1f} s, {tally.frames / seconds:.1f} frames/s on {pipeline.device}",
+        "frames": f"{tally.frames} in {seconds:.1f} s, {rate:.1f} frames/s on {pipeline.device}",
         "ms per frame": stages,
         "bag": args.out,
     }
@@ -185,9 +207,5 @@ def _summarise(
         rows["video"] = args.video
     if tally.interrupted:
         rows["interrupted"] = "the outputs end early"
-    table = Table(show_header=False, box=None)
-    table.add_column(no_wrap=True)
-    table.add_column(overflow="fold")
     for name, value in rows.items():
-        table.add_row(Text(name, style="bold"), Text(str(value)))
-    console.print(table)
+        console.print(Text.assemble((f"{name:<14}", "bold"), value), soft_wrap=True)
