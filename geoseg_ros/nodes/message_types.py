@@ -24,32 +24,24 @@ def message_class(type_name: str) -> type | None:
         return None
 
 
-def fill(message: Any, fields: Mapping[str, Any], buffers: dict[str, array] | None = None) -> Any:
+def fill(message: Any, fields: Mapping[str, Any]) -> Any:
     """Set a message's fields from the dicts of :mod:`geoseg_ros.messages`; returns the message.
 
-    uint8 arrays go through ``array.array('B')``, the one type that rclpy takes without looking at each byte.
-    ``buffers`` keeps these by field name from one message to the next, which saves allocating them.
+    Bytes are copied into the ``array.array('B')`` that the message has already, so that filling the same message
+    again allocates nothing; other types would be looked at byte by byte.
     """
     for name, value in fields.items():
         if isinstance(value, Mapping):
             fill(getattr(message, name), value)
         elif isinstance(value, np.ndarray) and value.dtype == np.uint8:
-            setattr(message, name, _byte_array(value, name, buffers))
+            if len(getattr(message, name)) != value.size:
+                setattr(message, name, array("B", bytes(value.size)))
+            np.frombuffer(getattr(message, name), np.uint8)[:] = value
         elif isinstance(value, list) and value and isinstance(value[0], Mapping):
             setattr(message, name, [fill(_structure(name)(), item) for item in value])
         else:
             setattr(message, name, value)
     return message
-
-
-def _byte_array(data: np.ndarray, name: str, buffers: dict[str, array] | None) -> array:
-    buffer = None if buffers is None else buffers.get(name)
-    if buffer is None or len(buffer) != data.size:
-        buffer = array("B", bytes(data.size))
-        if buffers is not None:
-            buffers[name] = buffer
-    np.frombuffer(buffer, np.uint8)[:] = data
-    return buffer
 
 
 def _structure(field: str) -> type:

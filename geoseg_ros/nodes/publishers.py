@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from array import array
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import Any
@@ -33,13 +32,14 @@ class OutputPublishers:
         self._node = node
         self._lazy = lazy
         self._listeners: dict[str, int] = {}
-        self._buffers: dict[str, dict[str, array]] = {}
+        self._messages: dict[str, Any] = {}  # one per topic, filled again and again
         self._publishers = {}
         for topic in topics:
+            kind = message_class(OUTPUTS[topic].type)
             self._listeners[topic] = 0
-            self._buffers[topic] = {}
+            self._messages[topic] = kind()
             self._publishers[topic] = node.create_lifecycle_publisher(
-                message_class(OUTPUTS[topic].type),
+                kind,
                 f"~/{topic}",
                 QoSProfile(
                     history=HistoryPolicy.KEEP_LAST, depth=_QUEUE_DEPTH, reliability=ReliabilityPolicy.RELIABLE
@@ -56,8 +56,9 @@ class OutputPublishers:
     def publish(self, messages: Mapping[str, Mapping[str, Any]], header: Header) -> None:
         """Publish message fields by topic, all with ``header``."""
         for topic, fields in messages.items():
-            message = message_class(OUTPUTS[topic].type)(header=header)
-            self._publishers[topic].publish(fill(message, fields, self._buffers[topic]))
+            message = fill(self._messages[topic], fields)
+            message.header = header
+            self._publishers[topic].publish(message)
 
     def destroy(self) -> None:
         """Withdraw the topics."""
