@@ -51,6 +51,11 @@ def scan(path: Path) -> Iterator[Record]:
     return _scan_sqlite(path)
 
 
+def bounded_zstd(data: bytes, size: int) -> bytes:
+    """The content of a zstd frame up to ``size`` bytes, or what there is of it; ZstdError if it is damaged."""
+    return zstd.ZstdDecompressor().decompress(data, max_length=size)
+
+
 def is_cut_short(path: Path) -> bool:
     """Whether an SQLite file is shorter than its header says; its index may lead to missing pages."""
     return path.suffix == ".db3" and path.stat().st_size < _sqlite_size(path)[1]
@@ -252,7 +257,7 @@ def _decompress(data: bytes, compression: str, size: int) -> bytes:
         return data[:size]
     try:
         if compression == "zstd":
-            return zstd.ZstdDecompressor().decompress(data, max_length=size)
+            return bounded_zstd(data, size)
         if compression == "lz4":
             return LZ4FrameDecompressor().decompress(data, max_length=size)
     except (zstd.ZstdError, RuntimeError, ValueError) as error:

@@ -18,7 +18,7 @@ from typing import Any
 import yaml
 from rosbags.rosbag2 import Reader
 
-from geoseg_ros.bag_recovery import is_cut_short, scan
+from geoseg_ros.bag_recovery import MAX_CHUNK_BYTES, bounded_zstd, is_cut_short, scan
 from geoseg_ros.bag_topics import find_camera
 from geoseg_ros.bag_types import TopicInfo, build_message, deserialise, stamp_fields, stamp_nanoseconds
 from geoseg_ros.bag_writer import STORAGES, BagWriter
@@ -232,7 +232,7 @@ class BagReader:
 
     def _decompress(self, path: Path, data: bytes) -> bytes:
         try:
-            return zstd.decompress(data)
+            return bounded_zstd(data, MAX_CHUNK_BYTES)
         except zstd.ZstdError as error:
             raise BagError(f"{path}: a message cannot be decompressed: {error}") from error
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 TILE_WIDTH = 640
 _ANGLES, _RADII = 1024, 128
 _NEAREST, _LONGEST = 1e-6, 1e6  # metres, pixels: beyond is drawn alike
-_MOVING, _WHITE = (255, 40, 40), (255, 255, 255)
+_MOVING, _OUTLINE, _WHITE = (255, 40, 40), (255, 230, 0), (255, 255, 255)
 _FONT, _TEXT_SCALE, _LINE = cv2.FONT_HERSHEY_SIMPLEX, 0.45, 22
 
 
@@ -125,9 +125,7 @@ def _legend(labels: LabelSet, width: int) -> np.ndarray:
 
 def _tiles(perception: Perception, labels: LabelSet) -> list[tuple[str, np.ndarray | None]]:
     image, depth, flow = perception.image, perception.depth, perception.flow
-    semantic, motion = perception.semantic, perception.motion_probability
-    if motion is None:
-        motion = perception.motion_mask
+    semantic = perception.semantic
     depth_text = "depth"
     if depth is not None and np.isfinite(depth).any():
         depth_text = f"depth, median {np.median(depth[np.isfinite(depth)]):.1f} m"
@@ -143,9 +141,19 @@ def _tiles(perception: Perception, labels: LabelSet) -> list[tuple[str, np.ndarr
         ("semantics", None if semantic is None else colorize_semantic(semantic, labels, image)),
         (depth_text, None if depth is None else colorize_depth(depth)),
         (flow_text, None if flow is None else colorize_flow(flow)),
-        ("own motion", None if motion is None else colorize_motion(motion, image)),
+        ("own motion, outline: mask", _motion_tile(perception)),
         ("confidence of semantics", None if confidence is None else colorize_confidence(confidence)),
     ]
+
+
+def _motion_tile(perception: Perception) -> np.ndarray | None:
+    if perception.motion_probability is None:
+        return None
+    picture = colorize_motion(perception.motion_probability, perception.image)
+    if perception.motion_mask is not None:
+        outlines, _ = cv2.findContours(perception.motion_mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+        cv2.drawContours(picture, outlines, -1, _OUTLINE, 1)
+    return picture
 
 
 def _tile(picture: np.ndarray | None, text: str, width: int, height: int) -> np.ndarray:

@@ -121,6 +121,8 @@ def perception(height: int, width: int, full: bool) -> Perception:
         result.depth = np.full((height, width), 4.0, np.float32)
         result.flow = np.full((height, width, 2), (1.0, 0.0), np.float32)
         result.motion_probability = np.ones((height, width), np.float32)
+        result.motion_mask = np.zeros((height, width), np.uint8)
+        result.motion_mask[-20:-10, 30:40] = 255
         result.confidence = np.full((height, width), 0.5, np.float32)
         result.ego_motion = EgoMotion(np.eye(4), 0.1, np.zeros(3), np.zeros(3), np.eye(6), "model")
     return result
@@ -147,6 +149,8 @@ def test_a_mosaic_shows_each_output_in_its_tile():
     assert flow[0] == 255 and flow[1] < 10
     assert motion[0] > motion[1] + 100
     assert confidence.tolist() == [127, 127, 127]
+    outline, inside = picture[384 + 172, 35], picture[384 + 175, 35]
+    assert outline.tolist() == [255, 230, 0] and inside.tolist() == motion.tolist()
     legend = picture[576:].reshape(-1, 3)
     assert all((legend == color).all(1).any() for color in CAMVID_11.palette)
 
