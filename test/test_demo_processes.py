@@ -6,11 +6,11 @@ import os
 import signal
 import subprocess
 import sys
-import time
 import uuid
 from pathlib import Path
 
 import pytest
+from living_processes import processes_with, wait_until
 
 from geoseg_ros.demo.environment import free_domain, private_environment
 from geoseg_ros.demo.processes import Supervisor
@@ -25,28 +25,6 @@ subprocess.Popen([sys.executable, "-c", "import time; time.sleep(1000)"], stdin=
 print('geoseg-event {"event": "ready"}', flush=True)
 time.sleep(1000)
 """
-
-
-def processes_with(token: str) -> list[int]:
-    """Ids of the living processes whose environment holds ``token``."""
-    found = []
-    for entry in Path("/proc").iterdir():
-        if not entry.name.isdecimal():
-            continue
-        try:
-            alive = (entry / "stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
-            if alive and token.encode() in (entry / "environ").read_bytes():
-                found.append(int(entry.name))
-        except OSError:
-            continue
-    return found
-
-
-def wait_until(done, seconds: float = 20.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not done():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
 
 
 def test_a_child_that_ignores_signals_and_its_child_are_killed(tmp_path: Path, monkeypatch) -> None:
