@@ -28,7 +28,7 @@ def colorize_semantic(
 ) -> np.ndarray:
     """Class ids H×W in the palette's colours, with weight ``alpha`` over ``image`` (H×W×3 uint8) if given."""
     palette = labels.palette_array
-    color = palette[np.minimum(ids, len(palette) - 1)]
+    color = palette.take(np.minimum(ids, len(palette) - 1), axis=0)
     return color if image is None else cv2.addWeighted(image, 1.0 - alpha, color, alpha, 0.0)
 
 
@@ -46,7 +46,7 @@ def colorize_depth(depth: np.ndarray, near: float | None = None) -> np.ndarray:
     else:
         nearest = 1.0 / near
     scale = 255.0 / nearest if nearest > 0.0 else 0.0
-    color = _turbo()[np.minimum(inverse * scale, 255.0).astype(np.uint8)]
+    color = _turbo().take(np.minimum(inverse * scale, 255.0).astype(np.uint8), axis=0)
     color[~valid] = 0
     return color
 
@@ -59,7 +59,7 @@ def colorize_flow(flow: np.ndarray, largest: float | None = None) -> np.ndarray:
     right is red, down is yellow, left is cyan-blue, up is violet; zero is white; longer flow is darker.
     Without ``largest`` it is the 99 % quantile of the picture's lengths, at least one pixel.
     """
-    valid = np.isfinite(flow).all(-1)
+    valid = np.isfinite(flow[..., 0]) & np.isfinite(flow[..., 1])
     known = np.where(valid[..., None], np.clip(flow, -_LONGEST, _LONGEST), 0.0).astype(np.float32)
     length, angle = cv2.cartToPolar(known[..., 0], known[..., 1])
     if largest is None:
@@ -67,7 +67,7 @@ def colorize_flow(flow: np.ndarray, largest: float | None = None) -> np.ndarray:
         largest = max(1.0, float(np.quantile(some, 0.99))) if some.size else 1.0
     ring = np.minimum(length * ((_RADII - 2) / largest), _RADII - 1).astype(np.int32)
     spoke = (angle * (_ANGLES / (2.0 * np.pi))).astype(np.int32) % _ANGLES
-    color = _wheel()[spoke * _RADII + ring]
+    color = _wheel().take(spoke * _RADII + ring, axis=0)
     color[~valid] = 0
     return color
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import cv2
 import numpy as np
 
 from geoseg_ros import colorize
@@ -58,7 +59,8 @@ OUTPUTS: dict[str, Output] = {
     "ego_motion": Output("geometry_msgs/msg/TwistWithCovarianceStamped", frozenset({"ego_motion"})),
 }
 
-_POINT = np.dtype([("x", "<f4"), ("y", "<f4"), ("z", "<f4"), ("rgb", "<u4"), ("label", "<u4")])
+_POINT_FIELDS = ("x", "y", "z", "rgb", "label")  # four bytes each
+_POINT_STEP = 4 * len(_POINT_FIELDS)
 _FLOAT32, _UINT32 = 7, 6  # sensor_msgs/PointField
 
 
@@ -134,24 +136,22 @@ def _depth_points(perception: Perception, labels: LabelSet, _: str) -> dict[str,
     if depth is None or camera is None:
         return None
     height, width = depth.shape
-    points = np.empty((height, width), _POINT)
-    z = np.where(np.isfinite(depth) & (depth > 0.0), depth, np.float32("nan"))
-    points["x"] = z * ((np.arange(width, dtype=np.float32) - np.float32(camera.cx)) / np.float32(camera.fx))
-    points["y"] = z * ((np.arange(height, dtype=np.float32) - np.float32(camera.cy)) / np.float32(camera.fy))[:, None]
-    points["z"] = z
-    red, green, blue = np.moveaxis(perception.image.astype(np.uint32), 2, 0)
-    points["rgb"] = red << 16 | green << 8 | blue
-    points["label"] = labels.ignore if perception.semantic is None else perception.semantic
+    z = np.where((depth > 0.0) & (depth < np.inf), depth, np.float32("nan"))
+    x = z * ((np.arange(width, dtype=np.float32) - np.float32(camera.cx)) / np.float32(camera.fx))
+    y = z * ((np.arange(height, dtype=np.float32) - np.float32(camera.cy)) / np.float32(camera.fy))[:, None]
+    rgb = cv2.cvtColor(perception.image, cv2.COLOR_RGB2BGRA).view("<u4")[..., 0] & 0x00FFFFFF
+    label = np.full(depth.shape, labels.ignore) if perception.semantic is None else perception.semantic
+    points = cv2.merge([x, y, z, rgb.view("<f4"), label.astype("<u4").view("<f4")])
     return {
         "height": height,
         "width": width,
         "fields": [
-            {"name": name, "offset": offset, "datatype": _UINT32 if name == "label" else _FLOAT32, "count": 1}
-            for name, (_, offset) in _POINT.fields.items()
+            {"name": name, "offset": 4 * index, "datatype": _UINT32 if name == "label" else _FLOAT32, "count": 1}
+            for index, name in enumerate(_POINT_FIELDS)
         ],
         "is_bigendian": False,
-        "point_step": _POINT.itemsize,
-        "row_step": width * _POINT.itemsize,
+        "point_step": _POINT_STEP,
+        "row_step": width * _POINT_STEP,
         "data": points.reshape(-1).view(np.uint8),
         "is_dense": bool(np.isfinite(z).all()),
     }

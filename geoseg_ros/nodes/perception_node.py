@@ -24,6 +24,7 @@ from geoseg_ros.camera import PinholeCamera
 from geoseg_ros.errors import CameraError, GeosegError, ImageError
 from geoseg_ros.messages import OUTPUTS, decode_compressed, decode_image, needed_outputs, output_messages
 from geoseg_ros.nodes import process
+from geoseg_ros.nodes.allocator import keep_freed_memory
 from geoseg_ros.nodes.cameras import CameraCache
 from geoseg_ros.nodes.diagnostics import Diagnostics, Problems, Report, frame_values, loss_advice, memory_values
 from geoseg_ros.nodes.inference import Inference
@@ -276,6 +277,7 @@ def main(args: Sequence[str] | None = None, outputs: Sequence[str] = tuple(OUTPU
     """Run the node until SIGINT or SIGTERM; returns the exit code."""
 
     def body(stop: threading.Event) -> int:
+        keep_freed_memory()
         node = PerceptionNode(outputs)
         try:
             if node.parameters.autostart and not node.autostart():
