@@ -249,7 +249,7 @@ def _to_tensor(image: np.ndarray, size: tuple[int, int]) -> Tensor:
     """H×W×3 uint8 to 1×3×h×w float32 in 0…1."""
     shrinking = size[0] * size[1] < image.shape[0] * image.shape[1]
     resized = _resize(image, size[::-1], cv2.INTER_AREA if shrinking else cv2.INTER_LINEAR)
-    return torch.from_numpy(np.ascontiguousarray(resized)).permute(2, 0, 1)[None].float() / 255.0
+    return torch.tensor(resized).permute(2, 0, 1)[None].float() / 255.0
 
 
 def _resize(array: np.ndarray, shape: tuple[int, int], interpolation: int) -> np.ndarray:

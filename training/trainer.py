@@ -29,7 +29,7 @@ from geoseg_ros.training.checkpoint import TrainingState, load_checkpoint, save_
 from geoseg_ros.training.config import Recipe, differing_keys, load_recipe, recipe_to_dict, save_recipe
 from geoseg_ros.training.data.loader import create_sources, step_batches
 from geoseg_ros.training.data.source import CHECKOUT, find_data
-from geoseg_ros.training.interrupt import StopRequest
+from geoseg_ros.interrupt import StopRequest
 from geoseg_ros.training.optimizers import MovingAverage, create_optimizer, learning_rate
 from geoseg_ros.training.run_log import NoLog, RunLog
 from geoseg_ros.training.tasks import Batch, Task, create_task

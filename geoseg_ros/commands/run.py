@@ -126,7 +126,7 @@ def _process(
     from geoseg_ros.colorize import mosaic
     from geoseg_ros.messages import needed_outputs
     from geoseg_ros.pipeline import ALL_OUTPUTS
-    from geoseg_ros.training.interrupt import StopRequest
+    from geoseg_ros.interrupt import StopRequest
 
     outputs = ALL_OUTPUTS if video is not None else needed_outputs(bag.topics)
     total = min(filter(None, (source.count, max_frames)), default=None)
