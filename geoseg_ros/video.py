@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 import os
+import sys
 import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import cv2
@@ -198,7 +200,8 @@ class VideoWriter:
         os.close(handle)
         os.chmod(name, 0o644)
         codec = cv2.VideoWriter_fourcc(*_CODECS[self.path.suffix])
-        self._writer = cv2.VideoWriter(name, cv2.CAP_FFMPEG, codec, self.fps, (width, height))
+        with _without_stderr():
+            self._writer = cv2.VideoWriter(name, cv2.CAP_FFMPEG, codec, self.fps, (width, height))
         if not self._writer.isOpened():
             self._writer = None
             os.remove(name)
@@ -210,6 +213,20 @@ class VideoWriter:
 
     def __exit__(self, *exception: object) -> None:
         self.close()
+
+
+@contextmanager
+def _without_stderr() -> Iterator[None]:
+    """Keep a note of OpenCV's away from the user: it prints one about the codec tag for every ``.webm`` that it opens."""
+    sys.stderr.flush()
+    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)
 
 
 def _raise(error: GeosegError) -> None:
