@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 WARM_UP_FRAMES = 3
 SCENE_SEED = 7
 DISTINCT_FRAMES = 16
+KEEPS_UP_SHARE = 0.95
 _CAMERA, _IMAGE = "/camera/camera_info", "/camera/image_raw"
 _START_NS = 1_000_000_000
 
@@ -62,6 +63,11 @@ class NodeTimes:
     inference: Times
     inside: Times
     drops: Mapping[str, int]
+
+    @property
+    def keeps_up(self) -> bool:
+        """Whether nearly every image was answered; otherwise ages hold the wait for the frame before."""
+        return self.answered >= KEEPS_UP_SHARE * self.published
 
     def overhead(self, step: Times) -> float:
         """Median age beyond the median of the bare ``Pipeline.step``, seconds."""

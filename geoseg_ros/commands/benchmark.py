@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import argparse
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from geoseg_ros.benchmark import NodeTimes, PipelineTimes
+    from geoseg_ros.benchmark import NodeTimes, PipelineTimes, Times
 
 HELP = "Time the pipeline stage by stage, and the node over DDS with all outputs subscribed."
 
@@ -73,33 +74,40 @@ def _size(text: str) -> tuple[int, int]:
 
 
 def _print(console: Console, args: argparse.Namespace, device: str, bare: PipelineTimes, node: NodeTimes | None) -> None:
-    from rich.table import Table
-
     width, height = args.size
-    table = Table(title=f"Pipeline.step, {width}×{height}, all outputs, {device}, {args.precision}", title_justify="left")
-    for column in ("stage", "p50 ms", "p99 ms"):
-        table.add_column(column, justify="left" if column == "stage" else "right")
-    for stage, times in bare.stages.items():
-        table.add_row(stage, f"{times.p50 * 1e3:.2f}", f"{times.p99 * 1e3:.2f}")
-    table.add_section()
-    table.add_row("step", f"{bare.total.p50 * 1e3:.2f}", f"{bare.total.p99 * 1e3:.2f}", style="bold")
-    console.print(table)
-    console.print(f"{bare.rate:.1f} frames/s over {bare.frames} frames")
+    console.print(f"[bold]Pipeline.step[/], {width}×{height}, all outputs, {device}, {args.precision}", highlight=False)
+    rows = [*bare.stages.items(), ("step", bare.total)]
+    console.print(_table("stage", rows))
+    console.print(f"{bare.rate:.1f} frames/s over {bare.frames} frames\n", highlight=False)
     if node is None:
         return
-    table = Table(title=f"Node over DDS, all outputs subscribed, images at {node.input_rate:.1f} Hz", title_justify="left")
-    for column in ("from … to", "p50 ms", "p99 ms"):
-        table.add_column(column, justify="left" if column == "from … to" else "right")
-    table.add_row("Pipeline.step inside the node", f"{node.inference.p50 * 1e3:.1f}", f"{node.inference.p99 * 1e3:.1f}")
-    table.add_row("image arrived → outputs published", f"{node.inside.p50 * 1e3:.1f}", f"{node.inside.p99 * 1e3:.1f}")
-    table.add_row("image sent → last output received (age)", f"{node.age.p50 * 1e3:.1f}", f"{node.age.p99 * 1e3:.1f}",
-                  style="bold")
-    console.print(table)
+    console.print(f"[bold]Node over DDS[/], all outputs subscribed, images at {node.input_rate:.1f} Hz", highlight=False)
+    console.print(_table("from … to", [
+        ("Pipeline.step inside the node", node.inference),
+        ("image received → outputs published", node.inside),
+        ("age: image sent → last output received", node.age)]))
     drops = ", ".join(f"{count} {cause}" for cause, count in node.drops.items() if count) or "none"
-    console.print(f"{node.output_rate:.1f} Hz of outputs, {node.answered} of {node.published} images answered, dropped: {drops}")
-    overhead = node.overhead(bare.total)
-    console.print(f"overhead over the bare step: {overhead * 1e3:.1f} ms; "
-                  f"age p99 = {node.age.p99 / node.inference.p50:.2f} × inference", highlight=False)
+    waiting = "" if node.keeps_up else " (with the wait for the frame before: the node does not keep up)"
+    for line in (
+        f"{node.output_rate:.1f} Hz of outputs, {node.answered} of {node.published} images answered, dropped: {drops}",
+        f"overhead over the bare step {node.overhead(bare.total) * 1e3:.1f} ms{waiting}; "
+        f"age p99 is {node.age.p99 / node.inference.p50:.2f} × the inference inside the node",
+    ):
+        console.print(line, highlight=False)
+
+
+def _table(head: str, rows: Sequence[tuple[str, Times]]) -> Any:
+    """Times in milliseconds; the last row is the sum of what matters."""
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False)
+    table.add_column(head)
+    table.add_column("p50 ms", justify="right")
+    table.add_column("p99 ms", justify="right")
+    for index, (name, times) in enumerate(rows):
+        style = "bold" if index == len(rows) - 1 else ""
+        table.add_row(name, f"{times.p50 * 1e3:.2f}", f"{times.p99 * 1e3:.2f}", style=style)
+    return table
 
 
 def _results(
