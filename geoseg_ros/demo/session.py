@@ -136,8 +136,8 @@ def recorder_command(run: Run) -> list[str]:
 
 
 def player_command(run: Run) -> list[str]:
-    """How the player is started: it waits until image and camera_info have subscribers."""
-    awaited = [topic for topic in (run.topics.image, run.topics.camera_info) if topic]
+    """How the player is started: it waits until node and recorder listen."""
+    awaited = [f"{run.topics.image}:2", *([run.topics.camera_info] if run.topics.camera_info else [])]
     return [sys.executable, "-m", "geoseg_ros.nodes.bag_player", str(run.source), "--rate", str(run.rate),
             "--topics", *run.topics.all, "--wait-for", *awaited]
 

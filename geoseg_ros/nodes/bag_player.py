@@ -21,7 +21,7 @@ from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPo
 from rosgraph_msgs.msg import Clock
 
 from geoseg_ros.bags import BagReader, TopicInfo, stamp_fields
-from geoseg_ros.errors import BagError
+from geoseg_ros.errors import BagError, ConfigError
 from geoseg_ros.nodes import process
 from geoseg_ros.nodes.message_types import fill, message_class
 
@@ -50,15 +50,15 @@ class BagPlayer(Node):
             self._publishers_by_topic[topic] = self.create_publisher(kind, remap.get(topic, topic), _qos(info.latched))
         self._clock_publisher = self.create_publisher(Clock, "/clock", _QUEUE_DEPTH) if clock else None
 
-    def wait_for_subscribers(self, topics: Iterable[str], stop: threading.Event) -> None:
-        """Wait until each of ``topics`` (names in the bag) has a subscriber. Raises BagError for a topic not played."""
+    def wait_for_subscribers(self, topics: Iterable[tuple[str, int]], stop: threading.Event) -> None:
+        """Wait until each topic (its name in the bag) has that many subscribers. Raises BagError for one not played."""
         waiting = []
-        for topic in topics:
+        for topic, subscribers in topics:
             if topic not in self._publishers_by_topic:
                 played = ", ".join(sorted(self._publishers_by_topic))
                 raise BagError(f"topic {topic} to wait for is not played, expected some of {played}")
-            waiting.append(self._publishers_by_topic[topic])
-        while not stop.is_set() and any(publisher.get_subscription_count() == 0 for publisher in waiting):
+            waiting.append((self._publishers_by_topic[topic], subscribers))
+        while not stop.is_set() and any(publisher.get_subscription_count() < count for publisher, count in waiting):
             self._executor.spin_once(timeout_sec=_POLL_PERIOD)
         if waiting:
             self._sleep_until(time.monotonic() + SETTLING, stop)
@@ -121,6 +121,13 @@ def _renaming(text: str) -> tuple[str, str]:
     return old, new
 
 
+def _awaited(text: str) -> tuple[str, int]:
+    topic, _, subscribers = text.partition(":")
+    if subscribers and not (subscribers.isdecimal() and int(subscribers)):
+        raise ConfigError(f"--wait-for is '{text}', expected TOPIC or TOPIC:SUBSCRIBERS")
+    return topic, int(subscribers or 1)
+
+
 def build_parser() -> argparse.ArgumentParser:
     """The arguments before ``--ros-args``."""
     parser = argparse.ArgumentParser(prog="bag_player", description="Play a rosbag2 onto topics.")
@@ -133,7 +140,11 @@ def build_parser() -> argparse.ArgumentParser:
         "--remap", nargs="+", type=_renaming, default=[], metavar="OLD:=NEW", help="publish OLD as NEW"
     )
     parser.add_argument(
-        "--wait-for", nargs="+", default=[], metavar="TOPIC", help="start once these topics of the bag have subscribers"
+        "--wait-for",
+        nargs="+",
+        default=[],
+        metavar="TOPIC[:SUBSCRIBERS]",
+        help="start once these topics of the bag have a subscriber, or as many as given",
     )
     return parser
 
@@ -151,7 +162,7 @@ def main(args: Sequence[str] | None = None) -> int:
             topics = {name: info for name, info in reader.topics.items() if name in (options.topics or reader.topics)}
             player = BagPlayer(topics, dict(options.remap), options.clock)
             try:
-                player.wait_for_subscribers(options.wait_for, stop)
+                player.wait_for_subscribers(map(_awaited, options.wait_for), stop)
                 for _ in count() if options.loop else range(1):
                     player.play(reader.raw_messages(options.topics), reader.start, options.rate, stop)
                     if stop.is_set():
