@@ -58,7 +58,7 @@ def share(folder: str) -> tuple:
 setup(
     name=NAME,
     version=version(),
-    description="Semantics, depth, optical flow, ego-motion and motion segmentation from one calibrated camera.",
+    description="Semantics, depth, flow, ego-motion and motion segmentation from one calibrated camera.",
     long_description=(ROOT / "README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",
     license="Apache-2.0",

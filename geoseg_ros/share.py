@@ -22,8 +22,8 @@ DDS_USER_VARIABLES = (PROFILE_VARIABLE, OLD_PROFILE_VARIABLE, "FASTDDS_BUILTIN_T
 def share_path(name: str) -> Path:
     """The path of a file of the package's share folder, such as ``config/fastdds.xml``.
 
-    Looks in the checkout that this module is imported from, in the Python environment (``pip install``), and in
-    the prefixes of ``AMENT_PREFIX_PATH`` (``colcon build``); the first one that has the file wins.
+    Looks in the checkout that this module is imported from, in the Python environment (``pip install``), and
+    in the prefixes of ``AMENT_PREFIX_PATH`` (``colcon build``); the first one that has the file wins.
 
     Raises:
         ConfigError: no place has the file.

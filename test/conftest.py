@@ -1,4 +1,4 @@
-"""What all tests share: an own ROS domain per test run, local discovery, writable logs, and the folder of real data.
+"""What all tests share: a ROS domain of this run's own, local discovery, writable logs, the folder of real data.
 
 The ROS variables are set before any test imports rclpy; processes that tests start inherit them.
 """
@@ -31,7 +31,7 @@ def repository() -> Path:
 
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
-    """The folder of real recordings beside the checkout; tests that need it are skipped where it is absent."""
+    """The folder of real recordings beside the checkout; tests that need it are skipped without it."""
     if not SHARED_DATA.is_dir():
         pytest.skip(f"no real data at {SHARED_DATA}")
     return SHARED_DATA

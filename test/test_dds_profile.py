@@ -1,4 +1,4 @@
-"""config/fastdds.xml: camera images arrive from another process. Without it nearly none do, best effort at 30 Hz."""
+"""config/fastdds.xml: camera images arrive from another process. Without it nearly none do at best effort."""
 
 from __future__ import annotations
 
@@ -57,7 +57,9 @@ def test_images_arrive_from_another_process() -> None:
     from rclpy.qos import QoSProfile, ReliabilityPolicy
     from sensor_msgs.msg import Image
 
-    clean = {name: value for name, value in os.environ.items() if not name.startswith(("FASTDDS_", "FASTRTPS_"))}
+    clean = {
+        name: value for name, value in os.environ.items() if not name.startswith(("FASTDDS_", "FASTRTPS_"))
+    }
     environment = {**clean, **dds_environment(clean)}
     received: list[int] = []
     context = rclpy.Context()

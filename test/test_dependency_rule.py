@@ -1,7 +1,8 @@
 """The dependency rule of the architecture, held against the imports of every source file.
 
-Arrows go down only: networks, geometry, labels and the model file know nothing of ROS, bags or training; rclpy
-lives in nodes/ alone; training/ may import everything but nodes/; nothing imports training/ but commands, lazily.
+Arrows go down only: networks, geometry, labels and the model file know nothing of ROS, bags or training;
+rclpy lives in nodes/ alone; training/ may import everything but nodes/; nothing imports training/ but commands,
+inside functions.
 """
 
 from __future__ import annotations
@@ -48,7 +49,7 @@ STANDARD_LIBRARY = {*sys.stdlib_module_names, "compression"}  # compression came
 
 
 class Import(NamedTuple):
-    """One imported name: by which file and module, inside a function or not, for type checkers only or not."""
+    """One imported name: by which file and module, inside a function, for type checkers only."""
 
     file: Path
     line: int
@@ -207,9 +208,8 @@ def _declared(names: tuple[str, ...]) -> set[str]:
     """The distributions that setup.py requires, for the runtime ("") and for each of these extras."""
     tables = {}
     for node in ast.parse((ROOT / "setup.py").read_text(encoding="utf-8")).body:
-        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
-            if node.targets[0].id in ("RUNTIME", "EXTRAS"):
-                tables[node.targets[0].id] = ast.literal_eval(node.value)
+        if isinstance(node, ast.Assign) and node.targets[0].id in ("RUNTIME", "EXTRAS"):
+            tables[node.targets[0].id] = ast.literal_eval(node.value)
     tables["EXTRAS"][""] = tables["RUNTIME"]
     requirements = [requirement for name in names for requirement in tables["EXTRAS"][name]]
     return {re.match(r"[A-Za-z0-9._-]+", requirement).group().lower() for requirement in requirements}

@@ -1,6 +1,6 @@
 """Launch files, parameter file and RViz view, held against the real entry points, parameters and topics.
 
-The files are read as XML and YAML, so this runs without `launch`; where that is installed, it parses them too.
+The files are read as XML and YAML, so this runs without `launch`; where it is installed, it parses them too.
 """
 
 from __future__ import annotations
@@ -64,7 +64,8 @@ def test_the_launch_files_are_there() -> None:
 @pytest.mark.parametrize("file", LAUNCH_FILES, ids=lambda file: file.name)
 def test_executables_are_entry_points(file: Path) -> None:
     executables = [node.get("exec") for node in _parse(file).iter("node") if node.get("pkg") == "geoseg_ros"]
-    assert executables and set(executables) <= set(_scripts())
+    assert executables
+    assert set(executables) <= set(_scripts())
 
 
 def test_entry_points_have_a_main() -> None:
@@ -150,7 +151,8 @@ def test_parameter_file_holds_the_defaults() -> None:
     parameters = content["/**"]["ros__parameters"]
     assert parameters
     for name, value in parameters.items():
-        assert value == declarations[name].default and type(value) is type(declarations[name].default)
+        assert value == declarations[name].default
+        assert type(value) is type(declarations[name].default)
 
 
 @pytest.mark.parametrize("loop", [True, False])

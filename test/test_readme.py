@@ -1,4 +1,7 @@
-"""README.md, held against the code: topics, parameters, commands, files. Run as a script, it writes the parameter table."""
+"""README.md, held against the code: topics, parameters, commands, files.
+
+Run as a script, this writes the parameter table.
+"""
 
 from __future__ import annotations
 
@@ -49,7 +52,9 @@ def test_command_table_has_every_command(readme: str) -> None:
 
 
 def test_launch_arguments_are_named(readme: str) -> None:
-    arguments = re.findall(r'<arg name="(\w+)"', (ROOT / "launch/perception.launch.xml").read_text(encoding="utf-8"))
+    arguments = re.findall(
+        r'<arg name="(\w+)"', (ROOT / "launch/perception.launch.xml").read_text(encoding="utf-8")
+    )
     section = _section(readme, "On a ROS machine")
     assert [name for name in arguments if f"`{name}`" not in section] == []
 

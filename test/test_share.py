@@ -13,7 +13,7 @@ from geoseg_ros.share import dds_environment, share_path
 
 @pytest.fixture
 def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A prefix, with the module lying outside any checkout and an environment that has nothing of the package."""
+    """A prefix; the module lies outside any checkout, and the environment has nothing of the package."""
     site_packages = tmp_path / "prefix" / "lib" / "python3" / "site-packages" / "geoseg_ros"
     monkeypatch.setattr(share, "__file__", str(site_packages / "share.py"))
     monkeypatch.setattr(share.sys, "prefix", str(tmp_path / "environment"))
