@@ -1,4 +1,4 @@
-"""What all tests share: a ROS domain of this run's own, local discovery, writable logs, the folder of real data.
+"""What all tests share: a ROS domain of their own, local discovery, writable logs, the folder of real data.
 
 The ROS variables are set before any test imports rclpy; processes that tests start inherit them.
 """

@@ -1,8 +1,8 @@
 """The dependency rule of the architecture, held against the imports of every source file.
 
 Arrows go down only: networks, geometry, labels and the model file know nothing of ROS, bags or training;
-rclpy lives in nodes/ alone; training/ may import everything but nodes/; nothing imports training/ but commands,
-inside functions.
+rclpy lives in nodes/ alone; training/ may import everything but nodes/; nothing imports training/ but the
+commands, inside functions.
 """
 
 from __future__ import annotations

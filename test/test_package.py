@@ -1,4 +1,4 @@
-"""The package as pip and colcon install it: complete, importable, and a node starts from the install folder."""
+"""The package as pip and colcon install it: complete, importable, and a node starts from where it is."""
 
 from __future__ import annotations
 
