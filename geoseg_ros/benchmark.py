@@ -118,7 +118,8 @@ def time_node(model: Path, device: str, width: int, height: int, seconds: float,
     with tempfile.TemporaryDirectory(prefix="geoseg_benchmark_") as folder:
         root = Path(folder)
         on_state("writing images")
-        _write_images(root / "images", width, height, max(2, round(seconds * rate)), rate)
+        count = max(2, round(seconds * rate))
+        _write_images(root / "images", width, height, count, rate)
         run = session.Run(
             source=root / "images", topics=session.CameraTopics(_IMAGE, _CAMERA), bag=root / "diagnostics",
             arrivals=root / "arrivals.csv", logs=root / "log", stored=(),
@@ -127,7 +128,7 @@ def time_node(model: Path, device: str, width: int, height: int, seconds: float,
         with BagReader(run.bag) as bag:
             messages = [message for *_, message in bag.messages([session.DIAGNOSTICS])]
         said = diagnostic_values(messages, session.NODE.strip("/"))
-        measured = measure(read_arrivals(run.arrivals), _IMAGE, session.NODE, said)
+        measured = measure(read_arrivals(run.arrivals), _IMAGE, session.NODE, said, count)
     return NodeTimes(
         measured.published, measured.answered, measured.input_rate, measured.output_rate,
         Times(measured.age_p50, measured.age_p99), _said(said, "inference"), _said(said, "age"), measured.drops)

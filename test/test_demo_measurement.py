@@ -58,6 +58,13 @@ def test_numbers_of_a_small_run(recorded: dict[str, Arrivals]) -> None:
     assert [one.topic for one in measured.topics] == sorted(t for t in recorded if t.startswith("/geoseg/"))
 
 
+def test_an_answer_to_an_image_that_the_recorder_missed_counts_but_has_no_age(recorded: dict[str, Arrivals]) -> None:
+    recorded["/camera/image"] = arrivals([(t, t, t + 1) for t in range(100, 500, 100)])
+    measured = measure(recorded, "/camera/image", "/geoseg", published=5)
+    assert (measured.published, measured.answered) == (5, 3)
+    np.testing.assert_allclose(measured.frame_ages, [0.045, 0.055])
+
+
 def test_rate_over_time_follows_a_camera_that_slows_down() -> None:
     times = [*range(0, 2000, 100), *range(2000, 4001, 500)]
     recorded = {"/image": arrivals([(t, t, t) for t in times])}
@@ -71,6 +78,7 @@ def test_a_run_without_outputs_has_no_ages() -> None:
     assert (measured.published, measured.answered) == (2, 0)
     assert math.isnan(measured.age_p50) and math.isnan(measured.output_rate) and len(measured.frame_ages) == 0
     assert measure({}, "/image", "/geoseg").published == 0
+    assert measure({}, "/image", "/geoseg", published=7).published == 7
 
 
 def test_ages_of_a_loop_count_from_the_latest_publication() -> None:

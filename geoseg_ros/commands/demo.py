@@ -35,6 +35,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Play, record, report; returns 0."""
+    from importlib.util import find_spec
+
     from rich.console import Console
 
     from geoseg_ros.bundle import default_bundle_path, load_bundle
@@ -46,6 +48,10 @@ def run(args: argparse.Namespace) -> int:
     for name in ("seconds", "rate"):
         if not 0.0 < getattr(args, name) < 1e6:
             raise ConfigError(f"--{name} is {getattr(args, name)}, expected a positive number")
+    if find_spec("rclpy") is None:
+        raise ConfigError("rclpy is not installed here: source a ROS 2 installation, or pip install 'geoseg_ros[ros]'")
+    if args.bag is None and (find_spec("embreex") is None or find_spec("trimesh") is None):
+        raise ConfigError("simulating a street needs trimesh and embreex: pip install 'geoseg_ros[sim]', or name a bag")
     console = Console()
     model = Path(args.model or default_bundle_path())
     bundle = load_bundle(model)
@@ -99,7 +105,8 @@ def _record(
             played = Path(folder) / "played"
             session.copy_bag(source, played, topics.all, args.seconds)
         with BagReader(played) as bag:
-            task = progress.add_task("starting", total=bag.topics[topics.image].count)
+            published = bag.topics[topics.image].count
+        task = progress.add_task("starting", total=published)
         session.record(
             session.Run(
                 source=played, topics=topics, arrivals=work / ARRIVALS, logs=work / LOGS, bag=recorded,
@@ -112,7 +119,7 @@ def _record(
         messages = [message for *_, message in bag.messages([session.DIAGNOSTICS])]
     values = diagnostic_values(messages, session.NODE.strip("/"))
     values = {key: value for key, value in values.items() if not key.startswith("age since stamp")}
-    return measure(read_arrivals(work / ARRIVALS), topics.image, session.NODE, values)
+    return measure(read_arrivals(work / ARRIVALS), topics.image, session.NODE, values, published)
 
 
 def _review(

@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from geoseg_ros.arrivals import NO_STAMP, Arrivals, ages
+from geoseg_ros.arrivals import Arrivals, ages
+from geoseg_ros.messages import OUTPUTS
 
 RATE_WINDOW_S = 1.0
 
@@ -52,20 +53,22 @@ class Measurement:
 
 
 def measure(arrivals: Mapping[str, Arrivals], image_topic: str, prefix: str,
-            diagnostics: Mapping[str, str] | None = None) -> Measurement:
-    """Statistics of the run whose images came on ``image_topic`` and whose outputs lie below ``prefix``."""
+            diagnostics: Mapping[str, str] | None = None, published: int | None = None) -> Measurement:
+    """Statistics of the run whose images came on ``image_topic`` and whose outputs lie below ``prefix``.
+
+    ``published``: how many images were published where that is known, else those that arrived count.
+    """
     images = arrivals.get(image_topic, _EMPTY)
     outputs = {topic: one for topic, one in arrivals.items() if topic.startswith(prefix + "/")}
-    stamped = {topic: one for topic, one in outputs.items() if len(one) and one.stamp[0] != NO_STAMP}
-    last = _last_of_each_frame(stamped.values(), images)
+    last = _last_of_each_frame(one for topic, one in outputs.items() if topic[len(prefix) + 1 :] in OUTPUTS)
     stamps, frame_ages = ages(last, images)
-    published = dict(zip(images.stamp.tolist(), images.published.tolist()))
+    moments = dict(zip(images.stamp.tolist(), images.published.tolist()))
     start = int(images.published[0]) if len(images) else 0
-    times = np.array([(published[stamp] - start) * 1e-9 for stamp in stamps.tolist()])
+    times = np.array([(moments[stamp] - start) * 1e-9 for stamp in stamps.tolist()])
     diagnostics = dict(diagnostics or {})
     rows = [_topic(topic, one, images) for topic, one in sorted(outputs.items())]
     return Measurement(
-        topics=tuple(rows), published=len(images), answered=len(last),
+        topics=tuple(rows), published=len(images) if published is None else published, answered=len(last),
         input_rate=images.rate(), output_rate=last.rate(),
         age_p50=_quantile(frame_ages, 0.5), age_p99=_quantile(frame_ages, 0.99),
         frame_stamps=stamps, frame_times=times, frame_ages=frame_ages,
@@ -103,14 +106,12 @@ def _topic(topic: str, one: Arrivals, images: Arrivals) -> TopicStatistics:
     return TopicStatistics(topic, len(one), one.rate(), bandwidth, _quantile(values, 0.5), _quantile(values, 0.99))
 
 
-def _last_of_each_frame(outputs: Iterable[Arrivals], images: Arrivals) -> Arrivals:
-    """For each image that has outputs, the reception of the last one, in order of reception."""
-    sent = set(images.stamp.tolist())
+def _last_of_each_frame(outputs: Iterable[Arrivals]) -> Arrivals:
+    """For each stamp that has outputs, the reception of the last one, in order of reception."""
     received: dict[int, int] = {}
     for one in outputs:
         for stamp, time in zip(one.stamp.tolist(), one.received.tolist()):
-            if stamp in sent:
-                received[stamp] = max(time, received.get(stamp, 0))
+            received[stamp] = max(time, received.get(stamp, 0))
     stamps = sorted(received, key=received.__getitem__)
     times = np.array([received[stamp] for stamp in stamps], np.int64)
     return Arrivals(np.array(stamps, np.int64), times, times, np.zeros(len(stamps), np.int64))
