@@ -159,7 +159,7 @@ def test_report_shows_the_numbers(recording: Recording, tmp_path: Path) -> None:
                      "Semantics mIoU": "0.679", "Flow EPE": "5.00", "Motion IoU": "0.500"}
     page = render_report(build_report(measured, seen, about, "video.webm"))
     assert [int(index) for index in re.findall(r"<h3>Frame (\d)</h3>", page)] == [1, 2, 5]
-    assert page.count("data:image/jpeg") == 3 * (5 + 4)
+    assert page.count("data:image/jpeg") == 3 * (5 + 4) + 1
     for text in ("123 ms", "skipped for a newer frame", "Car · IoU 0.50", "geoseg demo x", "of 6", "83 % of the images"):
         assert text in page
     assert "<td>lost on the way or after the end</td><td class=n>0</td>" in page

@@ -36,7 +36,7 @@ class Checker(HTMLParser):
     def handle_starttag(self, tag, attributes):
         if tag not in VOID:
             self.open.append(tag)
-        self.sources += [value for name, value in attributes if name in ("src", "href")]
+        self.sources += [value for name, value in attributes if name in ("src", "href", "poster")]
 
     def handle_startendtag(self, tag, attributes):
         pass
@@ -64,7 +64,7 @@ def sample_report() -> Report:
     blocks = [view, Table("Topics", ("topic", "Hz"), [("/a", "9.5"), ("/b", "–")]), Facts("Run", [("model", "x.safetensors")]),
               Legend("Classes", [("Road", (128, 64, 128))]), LineChart("Age", "s", "ms", [Series("age", [0, 1], [3, 4])])]
     return Report("Title <&>", "Subtitle", [Card("Rate", "9.5", "Hz", "of 10")], [Section("All", blocks, columns=2)],
-                  footer="end", video="demo.webm", notices=["look & see"])
+                  footer="end", video="demo.webm", poster=picture, notices=["look & see"])
 
 
 def test_page_is_well_formed_and_loads_nothing_from_elsewhere() -> None:
@@ -79,7 +79,7 @@ def test_page_is_well_formed_and_loads_nothing_from_elsewhere() -> None:
 
 def test_pictures_are_embedded_with_their_colours() -> None:
     sources = [s for s in checked(render_report(sample_report())).sources if s.startswith("data:")]
-    assert len(sources) == 2
+    assert len(sources) == 3
     picture = cv2.imdecode(np.frombuffer(base64.b64decode(sources[0].partition(",")[2]), np.uint8), cv2.IMREAD_COLOR)
     assert picture.shape == (24, 32, 3)
     np.testing.assert_allclose(picture.reshape(-1, 3).mean(0)[::-1], (250, 0, 0), atol=4)

@@ -17,6 +17,7 @@ HELP = "Play a bag, or a simulated street, through the nodes over DDS and report
 REPORT, VIDEO, OUTPUTS_BAG, STREET_BAG, ARRIVALS, LOGS = (
     "report.html", "demo.webm", "outputs", "street", "arrivals.csv", "log")
 SHOWN_FRAMES = 6
+NOT_STORED = "depth/points"  # by far the largest output, and all in it is in depth/image, semantic/image and the camera's
 DEFAULT_SEED = 3
 
 
@@ -96,6 +97,7 @@ def _record(
     from geoseg_ros.bags import BagReader
     from geoseg_ros.demo import session
     from geoseg_ros.demo.measurement import diagnostic_values, measure
+    from geoseg_ros.messages import OUTPUTS
 
     with tempfile.TemporaryDirectory(dir=work, prefix=".run.") as folder, _progress(console) as progress:
         recorded, played = Path(folder) / "recorded", source
@@ -110,7 +112,7 @@ def _record(
         session.record(
             session.Run(
                 source=played, topics=topics, arrivals=work / ARRIVALS, logs=work / LOGS, bag=recorded,
-                rate=args.rate, parameters={"model": str(model.resolve()), "device": args.device}, domain=args.domain),
+                stored=[output for output in OUTPUTS if output != NOT_STORED], rate=args.rate, parameters={"model": str(model.resolve()), "device": args.device}, domain=args.domain),
             on_state=lambda text: progress.update(task, description=text),
             on_counts=lambda counts: progress.update(task, completed=counts.get(topics.image, 0)))
         progress.update(task, description="packing the recording")
@@ -155,7 +157,8 @@ def _write_report(
     about = Circumstances(
         source=source, model=str(model), bundle=bundle, device=measured.diagnostics.get("device", args.device),
         command=command_line(), date=now(), machine=describe_machine(),
-        parameters={"playback": f"{args.rate:g} × recorded speed", "longest playback": f"{args.seconds:g} s"})
+        parameters={"playback": f"{args.rate:g} × recorded speed", "longest playback": f"{args.seconds:g} s",
+                    "recording": f"{OUTPUTS_BAG}/ (all topics but {NOT_STORED}, which is timed only)"})
     write_report(build_report(measured, seen, about, VIDEO), work / REPORT)
 
 

@@ -76,7 +76,8 @@ def build_report(measured: Measurement, seen: Review, about: Circumstances, vide
     return Report(
         title="geoseg demo", subtitle=_subtitle(measured, about), cards=headline(measured, seen), sections=sections,
         footer=f"Made by geoseg_ros {about.machine.get('geoseg_ros', '')} on {about.date}.", video=video,
-        video_note="All outputs of every answered frame, at the camera's rate.", notices=_notices(measured))
+        video_note="All outputs of every answered frame, at the camera's rate.", poster=seen.poster,
+        notices=_notices(measured))
 
 
 def number(value: float | None, digits: int) -> str:

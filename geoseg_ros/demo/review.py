@@ -28,9 +28,13 @@ class Path2D:
 
 @dataclass(frozen=True)
 class Review:
-    """What the recorded frames show. ``frame_scores`` maps a score to (stamps in ns, values)."""
+    """What the recorded frames show.
+
+    ``poster`` is a frame from the middle with all outputs; ``frame_scores`` maps a score to (stamps in ns, values).
+    """
 
     frames: int
+    poster: np.ndarray | None
     views: list[FrameView]
     scores: AccuracyScores
     frame_scores: dict[str, tuple[np.ndarray, np.ndarray]]
@@ -75,6 +79,7 @@ def review(recording: Recording, labels: LabelSet, accuracy: Accuracy, video: Pa
     chosen = [kept[index] for index in _spread(len(kept), shown)]
     return Review(
         frames=count,
+        poster=colorize.mosaic(chosen[len(chosen) // 2].frame.perception, labels) if chosen else None,
         views=[_view(one, labels, path, truth, metric, ages) for one in chosen],
         scores=accuracy.scores(),
         frame_scores={name: tuple(map(np.array, zip(*values))) for name, values in by_score.items()},

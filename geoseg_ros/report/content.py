@@ -83,7 +83,10 @@ class Section:
 
 @dataclass(frozen=True)
 class Report:
-    """A page: title, one sentence, headline numbers, sections; ``video`` is a file beside the page."""
+    """A page: title, one sentence, headline numbers, sections.
+
+    ``video`` is a file beside the page, ``poster`` (H×W×3 uint8 RGB) what is seen before it plays.
+    """
 
     title: str
     subtitle: str
@@ -92,4 +95,5 @@ class Report:
     footer: str = ""
     video: str = ""
     video_note: str = ""
+    poster: np.ndarray | None = None
     notices: Sequence[str] = field(default_factory=tuple)

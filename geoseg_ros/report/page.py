@@ -55,8 +55,9 @@ def _card(card: Card) -> str:
 def _video(report: Report) -> str:
     if not report.video:
         return ""
+    poster = "" if report.poster is None else f' poster="{_data_uri(report.poster)}"'
     return (f'<section><h2>Video</h2><p class="intro">{escape(report.video_note)}</p>'
-            f'<video controls muted loop preload="metadata" src="{escape(report.video)}"></video></section>')
+            f'<video controls muted loop preload="metadata" src="{escape(report.video)}"{poster}></video></section>')
 
 
 def _section(section: Section) -> str:
@@ -119,8 +120,8 @@ def _(chart: PathChart) -> str:
 def _chart(title: str, series: Sequence[Series], svg: str, note: str) -> str:
     keys = "".join(f'<span><i class="k{index % 4 + 1}"></i>{escape(one.name)}</span>'
                    for index, one in enumerate(series))
-    keys = f'<p class="keys">{keys}</p>' if len(series) > 1 else ""
-    return f'<div class="block"><h3>{escape(title)}</h3>{keys}{svg}{_note(note)}</div>'
+    keys = f'<span class="keys">{keys}</span>' if len(series) > 1 else ""
+    return f'<div class="block"><h3>{escape(title)}{keys}</h3>{svg}{_note(note)}</div>'
 
 
 def _panel(panel: Panel) -> str:

@@ -55,7 +55,7 @@ code { font:12.5px/1.5 ui-monospace,SFMono-Regular,Menlo,Consolas,monospace; bac
 .legend { display:flex; flex-wrap:wrap; gap:6px 18px; font-size:13.5px; }
 .legend i { display:inline-block; width:13px; height:13px; border-radius:3px; margin-right:6px; vertical-align:-2px;
   border:1px solid rgba(128,128,128,.35); }
-.keys { font-size:13px; color:var(--soft); margin:0 0 2px; }
+.keys { font-size:13px; font-weight:400; color:var(--soft); margin-left:18px; }
 .keys i { display:inline-block; width:16px; height:3px; border-radius:2px; margin:0 6px 0 0; vertical-align:3px; }
 .keys span { margin-right:16px; }
 svg.chart { display:block; width:100%; height:auto; background:var(--card); }

@@ -18,6 +18,7 @@ pytest.importorskip("embreex")
 import torch
 from living_processes import processes_with, wait_until
 
+from geoseg_ros.arrivals import read_arrivals
 from geoseg_ros.bags import BagReader
 from geoseg_ros.bundle import Bundle, save_bundle
 from geoseg_ros.labels import CAMVID_11
@@ -62,12 +63,14 @@ def test_all_output_topics_are_recorded_with_stamps_of_the_street(demo: tuple[Pa
                 for *_, message in street.messages(["/camera/image_raw"])}
     assert len(sent) == FRAMES
     with BagReader(out / "outputs") as outputs:
-        assert {f"/geoseg/{topic}" for topic in OUTPUTS} <= outputs.topics.keys()
+        assert {f"/geoseg/{topic}" for topic in OUTPUTS if topic != "depth/points"} <= outputs.topics.keys()
         answered = set()
         for *_, message in outputs.messages(["/geoseg/depth/image"]):
             assert (message.width, message.height, message.encoding) == (WIDTH, HEIGHT, "32FC1")
             answered.add(message.header.stamp.sec * 10**9 + message.header.stamp.nanosec)
     assert answered and answered <= sent
+    points = read_arrivals(out / "arrivals.csv")["/geoseg/depth/points"]
+    assert set(points.stamp.tolist()) == answered and points.bytes.min() > WIDTH * HEIGHT * 16
 
 
 def test_report_video_and_table_agree(demo: tuple[Path, str]) -> None:
