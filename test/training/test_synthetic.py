@@ -15,7 +15,7 @@ from geoseg_ros.training.data.synthetic import StreetConfig, SyntheticStreet, ra
 
 CAMERA = PinholeCamera(160, 64, 100.0, 101.0, 80.0, 31.0, frame_id="camera_optical_frame")
 CLEAN = StreetConfig(camera=CAMERA, duration=0.5, noise=0.0)
-SEEDS = (0, 4)
+SEEDS = (1, 4)
 
 
 @pytest.fixture(scope="module")
@@ -68,11 +68,12 @@ def test_warping_the_previous_image_by_flow_gives_the_current_one(pairs, seed):
     seen = cv2.remap(inverse, map_x, map_y, cv2.INTER_NEAREST, borderValue=-1.0)
     _, z = reproject(frame, previous, CAMERA)
     visible = (frame.motion_mask == 0) & np.isfinite(frame.depth) & (np.abs(seen * z - 1) < 0.03)
+    visible = cv2.erode(visible.astype(np.uint8), np.ones((3, 3), np.uint8)) > 0  # outlines mix two surfaces
     assert visible.mean() > 0.3
     difference = np.abs(warped.astype(int) - frame.image)[visible]
     unwarped = np.abs(previous.image.astype(int) - frame.image)[visible]
     assert np.median(difference) <= 4
-    assert difference.mean() < 0.7 * unwarped.mean()
+    assert difference.mean() < 0.5 * unwarped.mean()
 
 
 def test_moving_objects_carry_their_texture(streets):
@@ -92,11 +93,11 @@ def test_moving_objects_carry_their_texture(streets):
 
 
 def test_same_seed_same_street_whatever_the_threads(pairs):
-    again = SyntheticStreet(0, CLEAN, threads=1).frame(3)
-    frame = pairs[0][1]
+    again = SyntheticStreet(4, CLEAN, threads=1).frame(3)
+    frame = pairs[4][1]
     for name in ("image", "depth", "semantic", "flow_to_previous", "motion_mask", "world_from_camera"):
         np.testing.assert_array_equal(getattr(again, name), getattr(frame, name), err_msg=name)
-    assert (SyntheticStreet(1, CLEAN).frame(3).image != frame.image).any()
+    assert (SyntheticStreet(5, CLEAN).frame(3).image != frame.image).any()
 
 
 @pytest.mark.parametrize("seed", SEEDS)
@@ -163,7 +164,7 @@ def test_speed_and_height_of_the_camera(streets):
 
 
 def test_first_frame_has_no_flow(streets):
-    assert np.isnan(streets[0].frame(0).flow_to_previous).all()
+    assert np.isnan(streets[4].frame(0).flow_to_previous).all()
 
 
 def test_random_cameras_vary_within_their_ranges():

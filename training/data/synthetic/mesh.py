@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 
 
@@ -35,6 +36,16 @@ class Mesh:
         for old, new in materials.items():
             material[self.material == old] = new
         return Mesh(self.vertices, self.normals, self.uv, self.faces, material)
+
+
+def apply(matrix: np.ndarray, points: np.ndarray) -> np.ndarray:
+    """Points (N×3 float32) times a 3×3, 3×4 (rotation and shift) or 1×3 matrix: N×3, or N×1.
+
+    Not by BLAS, which would start threads of its own under those that render.
+    """
+    if not len(points):
+        return np.zeros((0, len(matrix)), np.float32)
+    return cv2.transform(points.reshape(-1, 1, 3), np.asarray(matrix, np.float64)).reshape(len(points), -1)
 
 
 def merge(meshes: Sequence[Mesh]) -> Mesh:

@@ -11,7 +11,7 @@ from geoseg_ros.camera import PinholeCamera
 from geoseg_ros.training.data.synthetic.atlas import Atlas
 from geoseg_ros.training.data.synthetic.ground import Ground
 from geoseg_ros.training.data.synthetic.materials import MaterialTable
-from geoseg_ros.training.data.synthetic.mesh import Mesh, merge
+from geoseg_ros.training.data.synthetic.mesh import Mesh, apply, merge
 from geoseg_ros.training.data.synthetic.tracer import TracedMesh
 from geoseg_ros.training.data.synthetic.traffic import MOVING_SPEED, Mover
 
@@ -81,7 +81,7 @@ def _placed(mesh: Mesh, poses: np.ndarray, vertex_part: np.ndarray) -> Mesh:
 
 def _seen(vertices: np.ndarray, starts: np.ndarray, camera_from_world: np.ndarray, camera: PinholeCamera) -> np.ndarray:
     """Pixels inside the bounding rectangle of some figure; starts: the first vertex of each."""
-    points = vertices @ camera_from_world[:3, :3].T + camera_from_world[:3, 3]
+    points = apply(camera_from_world[:3], vertices)
     z = np.maximum(points[:, 2], 1e-6)
     pixels = np.stack([points[:, 0] / z * camera.fx + camera.cx, points[:, 1] / z * camera.fy + camera.cy], -1)
     low, high = np.minimum.reduceat(pixels, starts), np.maximum.reduceat(pixels, starts)

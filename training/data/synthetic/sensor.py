@@ -9,6 +9,7 @@ _CURVE_SIZE = 4096
 _NOISE_SHIFT = 61
 _DEPTH_JUMP = 0.06  # relative change of inverse depth that counts as an outline
 _GLARE = 6.0  # radiance that spills over outlines at most
+_PIVOT = 0.47  # display value that contrast leaves as it is
 _CURVE_END = 4.0  # linear radiance (after exposure) that the tone curve covers
 
 
@@ -17,11 +18,12 @@ class Sensor:
 
     def __init__(self, rng: np.random.Generator, width: int, height: int, brightness: float, strength: float) -> None:
         """brightness: typical radiance of a sunlit or overcast scene, which exposure brings to mid-grey."""
-        self._gain = float(0.5 * np.exp(rng.normal(0.15, 0.4)) / brightness)
-        self._white = np.clip(np.exp(rng.normal(0, 0.07, 3)), 0.8, 1.25).astype(np.float32)
-        self._saturation = float(rng.uniform(0.6, 1.25))
+        self._gain = float(0.5 * np.exp(rng.normal(0.1, 0.33)) / brightness)
+        white = np.clip(np.exp(rng.normal(0, 0.07, 3)), 0.8, 1.25)
+        saturation = rng.uniform(0.6, 1.25)
+        self._colour = (saturation * np.eye(3) + (1 - saturation) / 3) * white  # RGB to RGB
         self._blur = float(rng.choice([0.0, 0.35, 0.5, 0.8], p=[0.2, 0.4, 0.3, 0.1])) * strength
-        self._shutter = float(rng.uniform(0.1, 0.5)) * strength * (rng.random() < 0.3)
+        self._shutter = float(rng.uniform(0.05, 0.35)) * strength * (rng.random() < 0.3)
         noise = np.float32(np.exp(rng.uniform(np.log(0.3), np.log(5.0)))) * strength
         self._flicker = 0.02 * float(rng.random()) * strength
         shoulder = rng.uniform(0.0, 1.0)
@@ -30,7 +32,9 @@ class Sensor:
         soft = 1 - np.exp(-1.6 * x)
         tone = (1 - shoulder) * np.clip(x, 0, 1) + shoulder * soft
         lift = rng.uniform(0.0, 0.03)
-        self._curve = (255 * (lift + (1 - lift) * np.power(np.clip(tone, 0, 1), 1 / gamma))).astype(np.float32)
+        display = np.power(np.clip(tone, 0, 1), 1 / gamma)
+        display = np.clip(_PIVOT + (display - _PIVOT) * rng.uniform(1.0, 1.9), 0, 1)
+        self._curve = (255 * (lift + (1 - lift) * display)).astype(np.float32)
         # one field of noise, read at another offset for each frame
         self._noise_field = rng.standard_normal((height + _NOISE_SHIFT, width + _NOISE_SHIFT, 3), dtype=np.float32) * noise
         y, x = np.mgrid[0:height, 0:width].astype(np.float32)
@@ -45,16 +49,12 @@ class Sensor:
         if self._blur > 0:
             image = cv2.GaussianBlur(image, (0, 0), self._blur)
         gain = self._gain * (1 + self._flicker * float(rng.standard_normal()))
-        image *= self._white * np.float32(gain)
-        grey = image.mean(-1, keepdims=True)
-        image = grey + (image - grey) * np.float32(self._saturation)
-        index = np.clip(image * np.float32((_CURVE_SIZE - 1) / _CURVE_END), 0, _CURVE_SIZE - 1).astype(np.int32)
-        image = self._curve[index]
+        image = cv2.transform(image, self._colour * (gain * (_CURVE_SIZE - 1) / _CURVE_END))
+        index = np.clip(image, 0, _CURVE_SIZE - 1, out=image).astype(np.uint16)
+        display = np.take(self._curve, index)
         height, width = image.shape[:2]
         y, x = rng.integers(0, _NOISE_SHIFT + 1, 2)
-        image += self._noise_field[y : y + height, x : x + width]
-        image += np.float32(0.5)
-        return np.clip(image, 0, 255, out=image).astype(np.uint8)
+        return cv2.add(display, self._noise_field[y : y + height, x : x + width], dtype=cv2.CV_8U)
 
     def _smear(self, image: np.ndarray, flow: np.ndarray) -> np.ndarray:
         """Motion blur: the mean of the picture at four moments of the exposure."""
@@ -70,7 +70,7 @@ class Sensor:
 
 
 def smooth_edges(radiance: np.ndarray, depth: np.ndarray, material: np.ndarray) -> np.ndarray:
-    """Radiance H×W×3 with softened outlines: one ray per pixel leaves stairs where materials or depths (H×W) change."""
+    """Radiance H×W×3 with softened outlines (changed in place): one ray per pixel leaves stairs where materials or depths (H×W) change."""
     inverse = 1.0 / depth
     edge = np.zeros(depth.shape, bool)
     for here, there in ((np.s_[:, 1:], np.s_[:, :-1]), (np.s_[1:], np.s_[:-1])):
@@ -79,4 +79,4 @@ def smooth_edges(radiance: np.ndarray, depth: np.ndarray, material: np.ndarray) 
         edge[here] |= jump
         edge[there] |= jump
     smooth = cv2.GaussianBlur(np.minimum(radiance, _GLARE), (3, 3), 0.75)
-    return np.where(edge[..., None], smooth, radiance)
+    return cv2.copyTo(smooth, edge.view(np.uint8), radiance)

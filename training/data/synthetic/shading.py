@@ -7,12 +7,14 @@ from collections.abc import Sequence
 import numpy as np
 
 from geoseg_ros.training.data.synthetic.atlas import Atlas
-from geoseg_ros.training.data.synthetic.materials import MaterialTable
+from geoseg_ros.training.data.synthetic.materials import TREE, MaterialTable
+from geoseg_ros.training.data.synthetic.mesh import apply
 from geoseg_ros.training.data.synthetic.tracer import Hits, TracedMesh
 from geoseg_ros.training.data.synthetic.weather import Weather
 
-_SHADOW_OFFSET = 0.015
-_SHADOW_REACH = 120.0  # metres from the camera up to which shadows are cast
+_SHADOW_OFFSET = 0.025
+_SHADOW_REACH = 90.0  # metres from the camera up to which shadows fall
+_TREE_SHADOW_REACH = 22.0  # the same on trees, whose own normals shade them
 _GRAIN_REPEAT = 6.7  # grain tiles per texture tile
 _STAIN_REPEAT = 0.23
 
@@ -49,8 +51,9 @@ class Shader:
         facing = np.abs(facing)
         albedo, mirror = self._albedo(material, hits.uv[index], distance, facing, footprint)
         points = origin + directions * distance[:, None]
-        light = np.clip(normal @ weather.sun_direction, 0, None)
-        light[self._shadowed(points, normal, light, distance, occluders)] = 0.0
+        light = np.clip(apply(weather.sun_direction[None], normal)[:, 0], 0, None)
+        shade_from = np.where(table.semantic[material] == TREE, _TREE_SHADOW_REACH, _SHADOW_REACH)
+        light[self._shadowed(points, normal, light, distance < shade_from, occluders)] = 0.0
         upward = normal[:, 2:] * 0.5 + 0.5
         incoming = upward * (weather.ambient - weather.bounce)
         incoming += weather.bounce
@@ -96,13 +99,12 @@ class Shader:
         mirror = table.gloss[material] + table.glossy_second[material] * second[:, 0]
         return np.clip(albedo, 0, 0.95), mirror
 
-    def _shadowed(self, points, normal, light, distance, occluders) -> np.ndarray:
+    def _shadowed(self, points, normal, light, near, occluders) -> np.ndarray:
         """Indices of the points that the sun does not reach."""
-        index = np.flatnonzero((light > 0.0) & (distance < _SHADOW_REACH))
+        index = np.flatnonzero((light > 0.0) & near)
         if not len(index):
             return index
-        offset = np.float32(_SHADOW_OFFSET) + np.float32(2e-4) * distance[index]
-        origins = np.ascontiguousarray(points[index] + normal[index] * offset[:, None])
+        origins = points[index] + normal[index] * np.float32(_SHADOW_OFFSET)
         directions = np.ascontiguousarray(np.broadcast_to(self._weather.sun_direction, origins.shape))
         blocked = np.zeros(len(index), bool)
         for occluder in occluders:

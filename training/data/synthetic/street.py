@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,7 +18,7 @@ from geoseg_ros.training.data.synthetic.ego import Ego, speed_profile, TIME_STEP
 from geoseg_ros.training.data.synthetic.furniture import build_furniture
 from geoseg_ros.training.data.synthetic.layout import Layout
 from geoseg_ros.training.data.synthetic.materials import SKY, Materials
-from geoseg_ros.training.data.synthetic.mesh import merge
+from geoseg_ros.training.data.synthetic.mesh import apply, merge
 from geoseg_ros.training.data.synthetic.moving import MovingParts, MovingScene
 from geoseg_ros.training.data.synthetic.sensor import Sensor, smooth_edges
 from geoseg_ros.training.data.synthetic.shading import Shader
@@ -54,8 +55,8 @@ class SyntheticFrame:
 class SyntheticStreet:
     """A street, its traffic and a drive through it, determined by ``seed`` and ``config`` alone.
 
-    Frames are random-access. ``threads``: how many of the two halves of a frame are rendered at once (1 or 2); the result
-    does not depend on it.
+    Frames are random-access. ``threads``: how many frames of :meth:`frames`, or halves of one :meth:`frame`, are rendered at
+    once; the result does not depend on it.
     """
 
     def __init__(self, seed: int, config: StreetConfig | None = None, threads: int = 2) -> None:
@@ -94,8 +95,19 @@ class SyntheticStreet:
 
     def frames(self, count: int | None = None) -> Iterator[SyntheticFrame]:
         """The first ``count`` frames (all of the configured duration by default)."""
-        for index in range(self.config.frames if count is None else count):
-            yield self.frame(index)
+        total = self.config.frames if count is None else count
+        if self._threads == 1:
+            yield from map(self.frame, range(total))
+            return
+        # whole frames side by side: nothing waits for the slower half
+        with ThreadPoolExecutor(self._threads) as pool:
+            pending: deque[Future[SyntheticFrame]] = deque()
+            for index in range(total):
+                pending.append(pool.submit(self._draw, index, map))
+                if len(pending) > self._threads:
+                    yield pending.popleft().result()
+            while pending:
+                yield pending.popleft().result()
 
     def camera_pose(self, time: float) -> np.ndarray:
         """4×4 world_from_camera (optical frame) at a time in seconds from the first frame."""
@@ -107,6 +119,13 @@ class SyntheticStreet:
 
     def frame(self, index: int) -> SyntheticFrame:
         """Render one frame; index counts from 0 and must lie within the configured duration."""
+        if self._threads == 1:
+            return self._draw(index, map)
+        with ThreadPoolExecutor(self._threads) as pool:
+            return self._draw(index, pool.map)
+
+    def _draw(self, index: int, run: Callable[..., Iterable]) -> SyntheticFrame:
+        """One frame; ``run`` maps the renderer over its halves, like ``map``."""
         if not 0 <= index < self.config.frames:
             raise ConfigError(f"synthetic frame {index} asked for, expected 0 to {self.config.frames - 1}: raise duration")
         time, before = index / self.config.fps, (index - 1) / self.config.fps
@@ -114,11 +133,7 @@ class SyntheticStreet:
         moving = self._moving.at(time, before, pose, self.camera)
         half = len(self._rays) // 2
         bands = [slice(0, half), slice(half, len(self._rays))]
-        if self._threads > 1:
-            with ThreadPoolExecutor(self._threads) as pool:
-                results = list(pool.map(lambda band: self._render(band, pose, previous, moving), bands))
-        else:
-            results = [self._render(band, pose, previous, moving) for band in bands]
+        results = list(run(lambda band: self._render(band, pose, previous, moving), bands))
         radiance, depth, material, flow, moved = (np.concatenate(parts) for parts in zip(*results))
         shape = (self.camera.height, self.camera.width)
         flow = flow.reshape(*shape, 2)
@@ -140,7 +155,7 @@ class SyntheticStreet:
     def _render(self, band: slice, pose: np.ndarray, previous: np.ndarray, moving: MovingParts | None) -> tuple:
         """Radiance, depth, material, flow and motion of a band of pixels."""
         rays = self._rays[band]
-        directions = rays @ pose[:3, :3].T.astype(np.float32)
+        directions = apply(pose[:3, :3], rays)
         origin = pose[:3, 3].astype(np.float32)
         origins = np.float32(_NEAR) * directions + origin
         footprint = 1.0 / self.camera.fx
@@ -172,7 +187,7 @@ class SyntheticStreet:
         relative = (camera_from_world @ pose).astype(np.float32)
         # homogeneous: ray + w * translation with w = 1 / z, which is 0 for the sky
         inverse_depth = np.float32(1.0) / hits.distance
-        points = rays @ relative[:3, :3].T
+        points = apply(relative[:3, :3], rays)
         points += inverse_depth[:, None] * relative[:3, 3]
         index = np.flatnonzero(part >= 0)
         if moving is not None and len(index):

@@ -31,13 +31,13 @@ def broadleaf(rng: np.random.Generator, materials: Materials, leaf: np.ndarray) 
     for _ in range(3):
         tip = rng.normal(0, spread * 0.45, 2)
         parts.append(tube([[*lean, fork], [*tip, height * rng.uniform(0.6, 0.8)]], [0.07, 0.03], bark, 5, 0.8))
-    for number in range(int(rng.integers(4, 7))):
-        offset = rng.normal(0, 0.42, 2) * spread * (number > 0)
+    for number in range(int(rng.integers(3, 6))):
+        offset = rng.normal(0, 0.45, 2) * spread * (number > 0)
         level = rng.uniform(fork + 0.2 * height, height * 0.85) if number else (fork + height) / 2 + 0.3
         size = spread * (rng.uniform(0.45, 0.75) if number else 0.95)
         radii = np.array([size, size, min(size * rng.uniform(0.7, 1.1), (height - fork) / 2)])
-        parts.append(ball((*offset, level), radii, foliage, 8, 11, _bumps(rng, 8, 11, 0.2), 2.0))
-        parts.append(ball((*offset, level), radii * 0.72, core, 6, 8, _bumps(rng, 6, 8, 0.15), 2.0))
+        parts.append(ball((*offset, level), radii, foliage, 7, 10, _bumps(rng, 7, 10, 0.2), 2.0))
+        parts.append(ball((*offset, level), radii * 0.75, core, 5, 7, _bumps(rng, 5, 7, 0.15), 2.0))
     return merge(parts)
 
 
@@ -93,8 +93,8 @@ def bush(rng: np.random.Generator, materials: Materials, leaf: np.ndarray) -> Me
     core = materials.add("hedge", TREE, [shade * 0.6, shade * 0.25, shade], 1.2, detail=0.5)
     size = rng.uniform(0.5, 1.3)
     radii = np.array([size, size, size * rng.uniform(0.7, 1.2)])
-    return merge([ball((0, 0, radii[2] * 0.7), radii, foliage, 7, 10, _bumps(rng, 7, 10, 0.12), 1.5),
-                  ball((0, 0, radii[2] * 0.7), radii * 0.85, core, 6, 8, _bumps(rng, 6, 8, 0.12), 1.5)])
+    return merge([ball((0, 0, radii[2] * 0.7), radii, foliage, 6, 9, _bumps(rng, 6, 9, 0.14), 1.5),
+                  ball((0, 0, radii[2] * 0.7), radii * 0.85, core, 5, 7, _bumps(rng, 5, 7, 0.12), 1.5)])
 
 
 def build_vegetation(layout: Layout, materials: Materials, rng: np.random.Generator) -> list[Mesh]:
@@ -136,7 +136,7 @@ def _horizon(layout: Layout, materials: Materials, rng: np.random.Generator, lea
     meshes: list[Mesh] = []
     curve = layout.main.curve
     share = rng.uniform(0.2, 1.0)
-    for s in np.arange(layout.start, layout.end, 9.0):
+    for s in np.arange(layout.start, layout.end, 12.0):
         for side in (-1, 1):
             xy = curve.point(s, side * rng.uniform(45, 160))
             meshes.append(_far_thing(layout, materials, rng, xy, far, share))
@@ -152,7 +152,7 @@ def _far_thing(layout, materials, rng, xy, far: int, share: float) -> Mesh | Non
     z = float(layout.ground.height(xy))
     if rng.random() < share:
         radii = rng.uniform([5, 5, 4], [16, 16, 9])
-        return ball((*xy, z + 2), radii, far, 8, 11, _bumps(rng, 8, 11, 0.2), 7.0)
+        return ball((*xy, z + 2), radii, far, 6, 9, _bumps(rng, 6, 9, 0.2), 7.0)
     wall = materials.add("facade", BUILDING, ["wall", "glass", "trim"], 10.0)
     size = rng.uniform([10, 10, 6], [30, 30, 28 if layout.kind == "commercial" else 14])
     return box((*xy, z + size[2] / 2 - 1), size, wall, 12.0)

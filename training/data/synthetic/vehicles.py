@@ -98,10 +98,8 @@ def car(rng: np.random.Generator, materials: Materials, kind: str | None = None)
             material[row, middle - 2 : middle + 2] = parts["glass"]
             material[row, [4, -5]] = paint
     meshes = [sheet(points, uv, material)]
-    for end, station in ((0, points[0]), (1, points[-1])):
-        centre = station.mean(0)
-        ring = np.stack([station, np.broadcast_to(centre, station.shape)], 0)
-        meshes.append(sheet(ring, np.stack([uv[-end], uv[-end]], 0), parts["dark"] if end == 0 else paint))
+    for station, material in ((points[0], parts["dark"]), (points[-1], paint)):
+        meshes.append(polygon(station[:, 1:], (station[0, 0], 0, 0), (0, 1, 0), (0, 0, 1), material))
     meshes.append(quad([[length * 0.46, -half * 0.9, 0.2], [-length * 0.46, -half * 0.9, 0.2],
                         [-length * 0.46, half * 0.9, 0.2], [length * 0.46, half * 0.9, 0.2]], parts["dark"]))
     radius = 0.3 * height / 1.45 if kind in ("suv",) else 0.30 * rng.uniform(0.97, 1.1)

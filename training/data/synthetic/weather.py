@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from geoseg_ros.training.data.synthetic.atlas import Atlas
+from geoseg_ros.training.data.synthetic.mesh import apply
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,7 @@ class Weather:
         blend = np.power(np.clip(up * self.sky_rise, 0, 1), 0.6)[:, None]
         colour = self.horizon + (self.zenith - self.horizon) * blend
         density = self._clouds(directions, up, atlas)[:, None]
-        glow = np.clip(directions @ self.sun_direction.astype(np.float32), 0, 1)
+        glow = np.clip(apply(self.sun_direction[None], directions)[:, 0], 0, 1)
         shade = self.cloud * (0.75 + 0.25 * blend + 0.25 * (1 - density))
         colour += (shade - colour) * density
         halo = 0.25 * glow**8 + 0.6 * glow**64 + 6.0 * glow**1500
@@ -71,7 +72,7 @@ def draw_weather(rng: np.random.Generator, atlas: Atlas) -> Weather:
     else:
         cover = rng.uniform(0.0, 0.75) * (rng.random() < 0.75)
         sun = tint * rng.uniform(1.3, 3.2)
-        ambient = np.array([0.75, 0.9, 1.15]) * rng.uniform(0.15, 0.5)
+        ambient = np.array([0.75, 0.9, 1.15]) * rng.uniform(0.12, 0.45)
         blue = rng.uniform(0.5, 1.3)
         deep = rng.uniform(0.08, 0.45)
         zenith = np.array([deep, 0.25 + 0.75 * deep, 0.85]) * blue
