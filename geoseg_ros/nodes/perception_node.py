@@ -91,7 +91,7 @@ class PerceptionNode(LifecycleNode):
                 self.parameters.precision,
                 warn=lambda text: self.problems.warn("memory", text),
             )
-        except GeosegError as error:
+        except (GeosegError, RuntimeError) as error:  # RuntimeError: what torch says of a device
             self.problems.error("configure", f"cannot configure: {error}")
             return TransitionCallbackReturn.FAILURE
         self.parameters.publish_labels(bundle.labels)

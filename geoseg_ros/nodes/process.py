@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import tempfile
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 
 import rclpy
 from rclpy.exceptions import ParameterException
@@ -26,6 +28,7 @@ _POLL_PERIOD = 0.1  # s, until a signal is noticed at the latest
 def ros(args: Sequence[str] | None) -> Iterator[threading.Event]:
     """rclpy with the package's DDS profile (unless the user chose one); yields an event that SIGINT and SIGTERM set."""
     os.environ.update(dds_environment())
+    os.environ.update(_log_environment())
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda received, frame: stop.set())
@@ -34,6 +37,21 @@ def ros(args: Sequence[str] | None) -> Iterator[threading.Event]:
         yield stop
     finally:
         rclpy.try_shutdown()
+
+
+def _log_environment() -> dict[str, str]:
+    """A temporary folder for ROS logs where the usual one cannot be written, which would end rclpy; else nothing."""
+    if os.environ.get("ROS_LOG_DIR"):
+        return {}
+    folder = Path(os.environ.get("ROS_HOME") or Path("~/.ros").expanduser()) / "log"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            return {}
+    except OSError as error:
+        temporary = tempfile.mkdtemp(prefix="ros_log_")
+        print(f"ROS logs go to {temporary}: {folder} cannot be written ({error.strerror})", file=sys.stderr)
+        return {"ROS_LOG_DIR": temporary}
 
 
 def spin(node: Node, stop: threading.Event) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
@@ -39,14 +40,17 @@ FRAME_ID = "front_camera_optical"
 class NodeProcess:
     """``python -m <module>`` in a process of its own; its output is kept in ``text``."""
 
-    def __init__(self, module: str, *arguments: str) -> None:
+    def __init__(self, module: str, *arguments: str, environment: dict[str, str] | None = None) -> None:
+        """``environment`` changes the test's own; an empty value removes a variable."""
         self._lines: list[str] = []
+        environment = {**os.environ, **(environment or {})}
         self._process = subprocess.Popen(
             [sys.executable, "-m", module, *arguments],
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
             errors="replace",
+            env={name: value for name, value in environment.items() if value},
         )
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
@@ -259,11 +263,12 @@ class Camera:
         qos: QoSProfile = RELIABLE,
         compressed: bool = False,
         info_qos: QoSProfile | None = RELIABLE,
+        topic: str = "",
     ) -> None:
         node = probe.node
         self._probe = probe
-        self._topic = f"{namespace}/image/compressed" if compressed else f"{namespace}/image"
-        self.images = node.create_publisher(CompressedImage if compressed else Image, self._topic, qos)
+        topic = f"{namespace}/{topic or ('image/compressed' if compressed else 'image')}"
+        self.images = node.create_publisher(CompressedImage if compressed else Image, topic, qos)
         self.infos = None
         if info_qos is not None:
             self.infos = node.create_publisher(CameraInfo, f"{namespace}/camera_info", info_qos)
@@ -274,10 +279,14 @@ class Camera:
             if publisher is not None:
                 wait_until(lambda: self._is_heard(publisher), f"a subscriber of {publisher.topic_name}")
 
-    def _is_heard(self, publisher: Any) -> bool:
+    def listener_reliabilities(self, publisher: Any) -> list[ReliabilityPolicy]:
+        """How those who subscribe to a publisher's topic do so."""
         endpoints = self._probe.node.get_subscriptions_info_by_topic(publisher.topic_name)
-        reliabilities = [endpoint.qos_profile.reliability for endpoint in endpoints]
-        return reliabilities == [publisher.qos_profile.reliability] and publisher.get_subscription_count() == 1
+        return [endpoint.qos_profile.reliability for endpoint in endpoints]
+
+    def _is_heard(self, publisher: Any) -> bool:
+        joined = self.listener_reliabilities(publisher) == [publisher.qos_profile.reliability]
+        return joined and publisher.get_subscription_count() == 1
 
     def close(self) -> None:
         for publisher in (self.images, self.infos):

@@ -45,8 +45,8 @@ def listener(probe: Probe) -> Iterator[Probe]:
     probe.received.clear()
 
 
-def play(*arguments: str) -> NodeProcess:
-    return NodeProcess("geoseg_ros.nodes.bag_player", *arguments)
+def play(*arguments: str, environment: dict[str, str] | None = None) -> NodeProcess:
+    return NodeProcess("geoseg_ros.nodes.bag_player", *arguments, environment=environment)
 
 
 def test_every_message_comes_in_order_with_clock_and_under_another_name(listener: Probe, bag: Path) -> None:
@@ -111,3 +111,12 @@ def test_mistakes_end_with_one_sentence(bag: Path, tmp_path: Path) -> None:
     finally:
         for process in mistakes:
             process.end()
+
+
+def test_it_runs_where_the_home_folder_cannot_be_written(bag: Path) -> None:
+    process = play(str(bag), "--rate", "10", environment={"HOME": "/proc/nowhere", "ROS_HOME": "", "ROS_LOG_DIR": ""})
+    try:
+        assert process.wait() == 0, process.text
+        assert "/proc/nowhere/.ros/log cannot be written" in process.text
+    finally:
+        process.end()

@@ -21,6 +21,7 @@ from node_harness import (
     camera_info_message,
     compressed_message,
     image_message,
+    wait_until,
 )
 
 from geoseg_ros.camera import PinholeCamera
@@ -180,6 +181,51 @@ def test_a_best_effort_camera_beside_a_reliable_one_is_heard_too(geoseg: Geoseg,
                 stamp = next(stamps)
                 camera.images.publish(image_message(picture(0), stamp))
                 geoseg.output("semantic/image", stamp)
+
+
+def test_the_reliability_can_be_chosen(geoseg: Geoseg, stamps) -> None:
+    geoseg.subscribe("semantic/image")
+    with Camera(geoseg.probe, geoseg.namespace, RELIABLE, info_qos=None) as camera:
+        camera.wait_for_listener()
+        assert geoseg.set_parameter("reliability", "best_effort").successful
+        try:
+            chosen = [BEST_EFFORT.reliability]
+            wait_until(lambda: camera.listener_reliabilities(camera.images) == chosen, "a best-effort subscription")
+            assert geoseg.set_parameter("reliability", "auto").successful
+            camera.wait_for_listener()
+            stamp = next(stamps)
+            camera.images.publish(image_message(picture(0), stamp))
+            geoseg.output("semantic/image", stamp)
+        finally:
+            assert geoseg.set_parameter("reliability", "auto").successful
+
+
+def test_an_image_topic_may_itself_be_compressed(geoseg: Geoseg, stamps) -> None:
+    geoseg.subscribe("semantic/image")
+    data = cv2.imencode(".png", picture(0))[1].tobytes()
+    with Camera(geoseg.probe, geoseg.namespace, compressed=True, info_qos=None, topic="image") as camera:
+        camera.wait_for_listener()
+        stamp = next(stamps)
+        camera.images.publish(compressed_message(data, stamp, "png"))
+        geoseg.output("semantic/image", stamp)
+
+
+def test_rectified_input_is_described_by_the_projection_matrix(geoseg: Geoseg, stamps) -> None:
+    geoseg.subscribe("depth/camera_info")
+    distorted = PinholeCamera(WIDTH, HEIGHT, 90.0, 91.0, 60.0, 40.0, (-0.3, 0.1, 0.0, 0.0, 0.0))
+    stamp = next(stamps)
+    info = camera_info_message(distorted.to_camera_info(), stamp, "rectified")
+    info.p[0], info.p[5], info.p[2], info.p[6] = CAMERA.fx, CAMERA.fy, CAMERA.cx, CAMERA.cy
+    assert geoseg.set_parameter("rectified", True).successful
+    try:
+        with Camera(geoseg.probe, geoseg.namespace) as camera:
+            camera.wait_for_listener()
+            camera.infos.publish(info)
+            geoseg.wait_for_camera("rectified")
+            camera.images.publish(image_message(picture(0), stamp, frame_id="rectified"))
+            assert_camera(geoseg.output("depth/camera_info", stamp), CAMERA)
+    finally:
+        assert geoseg.set_parameter("rectified", False).successful
 
 
 def test_semantics_without_camera_info_and_depth_once_it_comes_late(geoseg: Geoseg, stamps) -> None:
