@@ -12,17 +12,30 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", required=True, help="folder of the new bag")
     parser.add_argument("--seconds", type=float, default=10.0, help="length of the drive (default 10)")
     parser.add_argument("--seed", type=int, default=3, help="which street (default 3)")
-    parser.add_argument("--size", default="640x192", metavar="WxH", help="image size in pixels (default 640x192)")
+    parser.add_argument(
+        "--size", default="640x192", metavar="WxH", help="image size in pixels (default 640x192)"
+    )
     parser.add_argument("--fps", type=float, default=10.0, help="frames per second (default 10)")
-    parser.add_argument("--storage", choices=("mcap", "sqlite3"), default="mcap", help="storage of the bag (default mcap)")
-    parser.add_argument("--compressed", action="store_true", help="write JPEG images (image_raw/compressed) instead of raw")
+    parser.add_argument(
+        "--storage", choices=("mcap", "sqlite3"), default="mcap", help="storage of the bag (default mcap)"
+    )
+    parser.add_argument(
+        "--compressed", action="store_true", help="write JPEG images (image_raw/compressed) instead of raw"
+    )
 
 
 def run(args: argparse.Namespace) -> int:
     """Render the street; 0 when the bag is complete."""
     import os
 
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
 
     from geoseg_ros.camera import PinholeCamera
     from geoseg_ros.errors import BagError, ConfigError
@@ -35,15 +48,24 @@ def run(args: argparse.Namespace) -> int:
     if os.path.lexists(args.out):
         raise BagError(f"{args.out} exists already, expected a new name for the bag")
     focal = _FOCAL * width
-    camera = PinholeCamera(width, height, focal, focal, (width - 1) / 2, (height - 1) / 2, frame_id="camera_optical_frame")
+    camera = PinholeCamera(
+        width, height, focal, focal, (width - 1) / 2, (height - 1) / 2, frame_id="camera_optical_frame"
+    )
     street_config = StreetConfig(camera=camera, fps=args.fps, duration=args.seconds)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(),
-               TimeRemainingColumn())
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+    )
     with Progress(*columns) as progress:
         task = progress.add_task(f"building street {args.seed}", total=street_config.frames)
         street = SyntheticStreet(args.seed, street_config)
         progress.update(task, description=f"rendering street {args.seed}")
-        write_street_bag(street, args.out, args.storage, args.compressed, advance=lambda: progress.advance(task))
+        write_street_bag(
+            street, args.out, args.storage, args.compressed, advance=lambda: progress.advance(task)
+        )
     print(f"{street_config.frames} frames in {args.out}")
     return 0
 

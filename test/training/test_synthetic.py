@@ -83,8 +83,12 @@ def test_moving_objects_carry_their_texture(streets):
         for index in (1, 2, 3):
             previous, frame = street.frame(index - 1), street.frame(index)
             x, y = (g.astype(np.float32) for g in grid(CAMERA))
-            warped = cv2.remap(previous.image, x + frame.flow_to_previous[..., 0], y + frame.flow_to_previous[..., 1],
-                               cv2.INTER_LINEAR)
+            warped = cv2.remap(
+                previous.image,
+                x + frame.flow_to_previous[..., 0],
+                y + frame.flow_to_previous[..., 1],
+                cv2.INTER_LINEAR,
+            )
             moving = cv2.erode(frame.motion_mask, np.ones((3, 3), np.uint8)) > 0
             explained.append(np.abs(warped.astype(int) - frame.image)[moving])
             still.append(np.abs(previous.image.astype(int) - frame.image)[moving])
@@ -125,7 +129,8 @@ def test_only_dynamic_classes_move(streets):
 
 
 def test_motion_mask_marks_what_has_its_own_velocity(streets):
-    """Moved pixels differ from rigid flow where the object's motion is visible at all; unmarked ones never do."""
+    """Moved pixels differ from rigid flow where the object's motion is visible at all; unmarked ones never
+    do."""
     marked = 0
     for street in streets.values():
         previous, frame = street.frame(1), street.frame(2)
@@ -133,7 +138,9 @@ def test_motion_mask_marks_what_has_its_own_velocity(streets):
         own = np.linalg.norm(frame.flow_to_previous - (pixels - np.stack(grid(CAMERA), -1)), axis=-1)
         moving = (frame.motion_mask > 0) & (z > 0.2)
         # slower than MOVING_SPEED is 2 cm in 0.1 s, less than CAMERA.fx * 0.02 / z pixels
-        assert (own[~moving] * frame.depth[~moving] <= CAMERA.fx * 0.02 * 1.5 + 1e-2)[np.isfinite(frame.depth[~moving])].all()
+        assert (own[~moving] * frame.depth[~moving] <= CAMERA.fx * 0.02 * 1.5 + 1e-2)[
+            np.isfinite(frame.depth[~moving])
+        ].all()
         marked += int(moving.sum())
         assert not moving.any() or np.median(own[moving]) > 0.05
     assert marked > 100

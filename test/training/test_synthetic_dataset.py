@@ -1,4 +1,5 @@
-"""Stored synthetic sequences: what is written is what is rendered, interrupted runs go on, wrong folders are refused."""
+"""Stored synthetic sequences: what is written is what is rendered, interrupted runs go on, wrong folders are
+refused."""
 
 from __future__ import annotations
 
@@ -10,7 +11,12 @@ import pytest
 
 from geoseg_ros.errors import ConfigError
 from geoseg_ros.training.data.synthetic import SyntheticStreet, random_config
-from geoseg_ros.training.data.synthetic.dataset import SyntheticDataset, generate_dataset, main, write_sequence
+from geoseg_ros.training.data.synthetic.dataset import (
+    SyntheticDataset,
+    generate_dataset,
+    main,
+    write_sequence,
+)
 
 SIZE = (64, 32)
 
@@ -88,7 +94,18 @@ def test_datasets_travel_to_worker_processes(folder):
 
 
 def test_command_line(folder, capsys):
-    arguments = ["--out", str(folder), "--sequences", "2", "--frames", "2", "--first-seed", "5", "--workers", "1"]
+    arguments = [
+        "--out",
+        str(folder),
+        "--sequences",
+        "2",
+        "--frames",
+        "2",
+        "--first-seed",
+        "5",
+        "--workers",
+        "1",
+    ]
     assert main([*arguments, "--size", "64x32"]) == 0
     assert "0 sequences rendered" in capsys.readouterr().out
     assert main([*arguments, "--size", "32x32"]) == 2

@@ -1,4 +1,5 @@
-"""The synthetic street world: ray-cast streets with exact depth, semantics, flow, motion and pose, all by seed."""
+"""The synthetic street world: ray-cast streets with exact depth, semantics, flow, motion and pose, all by
+seed."""
 
 from geoseg_ros.training.data.synthetic.config import StreetConfig, default_camera, random_config
 from geoseg_ros.training.data.synthetic.street import SyntheticFrame, SyntheticStreet

@@ -2,17 +2,50 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import lru_cache
 
 import cv2
 import numpy as np
 
-from geoseg_ros.training.data.synthetic import textures
+from geoseg_ros.training.data.synthetic import drawings, textures
 
 LEVELS = 9  # 256 … 1
 _BORDER = 1
 _LIBRARIES = 6
 _ROW = 1024  # points per row of the maps given to cv2.remap
+
+# how many variants of each kind a library holds
+_KINDS: dict[Callable[[np.random.Generator], np.ndarray], int] = {
+    textures.grain: 2,
+    textures.clouds: 3,
+    textures.plain: 1,
+    textures.asphalt: 3,
+    textures.concrete: 2,
+    textures.paving: 3,
+    textures.cobbles: 1,
+    textures.brick: 2,
+    textures.plaster: 2,
+    textures.roof: 2,
+    textures.grass: 2,
+    textures.leaves: 3,
+    textures.hedge: 2,
+    textures.twigs: 2,
+    textures.bark: 1,
+    textures.boards: 2,
+    textures.railing: 2,
+    textures.wire: 1,
+    drawings.facade: 8,
+    drawings.shop: 3,
+    drawings.sign_round: 4,
+    drawings.sign_triangle: 2,
+    drawings.sign_board: 4,
+    drawings.poster: 4,
+    textures.cloth: 4,
+    drawings.panels: 2,
+    textures.paint: 2,
+    drawings.lattice: 2,
+}
 
 
 class Atlas:
@@ -22,14 +55,18 @@ class Atlas:
         rng = np.random.default_rng([seed, 0x7E47])
         tiles: list[np.ndarray] = []
         self.layers: dict[str, list[int]] = {}
-        for make, count in textures.KINDS.items():
+        for make, count in _KINDS.items():
             self.layers[make.__name__] = list(range(len(tiles), len(tiles) + count))
             tiles += [make(rng) for _ in range(count)]
         sizes = [textures.SIZE >> level for level in range(LEVELS)]
         self._step = sizes[0] + 2 * _BORDER
-        self._left = np.concatenate([[0], np.cumsum([s + 2 * _BORDER for s in sizes[:-1]])]).astype(np.float32)
+        self._left = np.concatenate([[0], np.cumsum([s + 2 * _BORDER for s in sizes[:-1]])]).astype(
+            np.float32
+        )
         self._sizes = np.array(sizes, np.float32)
-        picture = np.zeros((len(tiles) * self._step, int(self._left[-1]) + sizes[-1] + 2 * _BORDER, 4), np.uint8)
+        picture = np.zeros(
+            (len(tiles) * self._step, int(self._left[-1]) + sizes[-1] + 2 * _BORDER, 4), np.uint8
+        )
         for layer, tile in enumerate(tiles):
             for level, size in enumerate(sizes):
                 if level:
@@ -42,7 +79,8 @@ class Atlas:
         self._grain = np.ascontiguousarray(picture[top : top + self._step, :, 2])
 
     def sample(self, layer: np.ndarray, uv: np.ndarray, level: np.ndarray) -> np.ndarray:
-        """Tile values (N×4 float32, 0…255) at uv (N×2, tile units, v up) and mip level (N float, 0 = finest)."""
+        """Tile values (N×4 float32, 0…255) at uv (N×2, tile units, v up) and mip level (N float, 0 =
+        finest)."""
         if not len(layer):
             return np.zeros((0, 4), np.float32)
         level = np.clip(level, 0, LEVELS - 1)
@@ -91,5 +129,6 @@ def _library(number: int) -> Atlas:
 
 
 def atlas_for(seed: int) -> Atlas:
-    """The texture library of a street; a few libraries are shared by all seeds, since making one takes a second."""
+    """The texture library of a street; a few libraries are shared by all seeds, since making one takes a
+    second."""
     return _library(seed % _LIBRARIES)

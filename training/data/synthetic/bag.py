@@ -1,10 +1,12 @@
-"""A synthetic street as a rosbag2: the camera's topics and their ground truth, in the conventions of the node's outputs.
+"""A synthetic street as a rosbag2: the camera's topics and their ground truth, in the conventions of the
+node's outputs.
 
-Topics: ``/camera/image_raw`` (rgb8; or ``/camera/image_raw/compressed``, JPEG), ``/camera/camera_info``, ``/odom``
-(nav_msgs/Odometry of ``base_link``, on the ground below the vehicle: pose in ``odom``, twist in ``base_link``) and, below
-``/camera/gt/``: ``semantic/image`` mono8, ``depth/image`` 32FC1 (metres, +inf sky), ``flow/image`` 32FC2 (x_current −
-x_previous, NaN on the first frame), ``motion/mask`` mono8 (0, 255), ``odom`` (of ``camera_link``, the camera's position
-with axes x forward, y left, z up: pose in ``odom``, twist in ``camera_link``). All frames of an instant share their stamp.
+Topics: ``/camera/image_raw`` (rgb8; or ``/camera/image_raw/compressed``, JPEG), ``/camera/camera_info``,
+``/odom`` (nav_msgs/Odometry of ``base_link``, on the ground below the vehicle: pose in ``odom``, twist in
+``base_link``) and, below ``/camera/gt/``: ``semantic/image`` mono8, ``depth/image`` 32FC1 (metres, +inf sky),
+``flow/image`` 32FC2 (x_current − x_previous, NaN on the first frame), ``motion/mask`` mono8 (0, 255),
+``odom`` (of ``camera_link``, the camera's position with axes x forward, y left, z up: pose in ``odom``, twist
+in ``camera_link``). All frames of an instant share their stamp.
 """
 
 from __future__ import annotations
@@ -15,7 +17,6 @@ from typing import Any
 
 import cv2
 import numpy as np
-from scipy.spatial.transform import Rotation
 
 from geoseg_ros.bags import BagWriter
 from geoseg_ros.image_messages import encode_image
@@ -37,8 +38,8 @@ def write_street_bag(
     compressed: bool = False,
     advance: Callable[[], None] = lambda: None,
 ) -> None:
-    """Render all frames of a street into a new bag; ``advance`` is called after each. Raises BagError where the bag
-    exists or cannot be written."""
+    """Render all frames of a street into a new bag; ``advance`` is called after each. Raises BagError where
+    the bag exists or cannot be written."""
     optical_from_link = np.eye(4)
     optical_from_link[:3, :3] = BODY_FROM_OPTICAL.T
 
@@ -51,14 +52,18 @@ def write_street_bag(
             header = {"stamp": stamp, "frame_id": street.camera.frame_id}
             for topic, msgtype, fields in _camera_messages(frame, street, compressed):
                 bag.write(topic, msgtype, {"header": header, **fields}, stamp)
-            for topic, child, pose in (("/odom", "base_link", street.vehicle_pose),
-                                       ("/camera/gt/odom", "camera_link", world_from_link)):
+            for topic, child, pose in (
+                ("/odom", "base_link", street.vehicle_pose),
+                ("/camera/gt/odom", "camera_link", world_from_link),
+            ):
                 fields = odometry_fields(pose(time), pose(time - _TWIST_SPAN), _TWIST_SPAN, child)
                 bag.write(topic, _ODOMETRY, {"header": {"stamp": stamp, "frame_id": "odom"}, **fields}, stamp)
             advance()
 
 
-def _camera_messages(frame: SyntheticFrame, street: SyntheticStreet, compressed: bool) -> list[tuple[str, str, dict[str, Any]]]:
+def _camera_messages(
+    frame: SyntheticFrame, street: SyntheticStreet, compressed: bool
+) -> list[tuple[str, str, dict[str, Any]]]:
     messages = [("/camera/camera_info", "sensor_msgs/msg/CameraInfo", street.camera.to_camera_info())]
     if compressed:
         bgr = cv2.cvtColor(frame.image, cv2.COLOR_RGB2BGR)
@@ -78,22 +83,34 @@ def _camera_messages(frame: SyntheticFrame, street: SyntheticStreet, compressed:
 
 
 def odometry_fields(pose: np.ndarray, before: np.ndarray, span: float, child: str) -> dict[str, Any]:
-    """Fields of an Odometry (without header) from a 4×4 pose now and ``span`` seconds before; the twist is in the child's
-    frame, as the message demands."""
+    """Fields of an Odometry (without header) from a 4×4 pose now and ``span`` seconds before; the twist is in
+    the child's frame, as the message demands."""
     relative = np.linalg.inv(before) @ pose
     linear = pose[:3, :3].T @ (pose[:3, 3] - before[:3, 3]) / span
-    angular = Rotation.from_matrix(relative[:3, :3]).as_rotvec() / span
-    quaternion = Rotation.from_matrix(pose[:3, :3]).as_quat()
+    angular = cv2.Rodrigues(relative[:3, :3])[0].ravel() / span
+    quaternion = _quaternion(pose[:3, :3])
     covariance = (np.eye(6) * _VARIANCE).reshape(-1)
     return {
         "child_frame_id": child,
         "pose": {
-            "pose": {"position": dict(zip("xyz", map(float, pose[:3, 3]))),
-                     "orientation": dict(zip("xyzw", map(float, quaternion)))},
+            "pose": {
+                "position": dict(zip("xyz", map(float, pose[:3, 3]))),
+                "orientation": dict(zip("xyzw", map(float, quaternion))),
+            },
             "covariance": covariance,
         },
         "twist": {
-            "twist": {"linear": dict(zip("xyz", map(float, linear))), "angular": dict(zip("xyz", map(float, angular)))},
+            "twist": {
+                "linear": dict(zip("xyz", map(float, linear))),
+                "angular": dict(zip("xyz", map(float, angular))),
+            },
             "covariance": covariance,
         },
     }
+
+
+def _quaternion(rotation: np.ndarray) -> np.ndarray:
+    """(x, y, z, w) of a 3×3 rotation."""
+    vector = cv2.Rodrigues(rotation)[0].ravel()
+    angle = float(np.linalg.norm(vector))
+    return np.append(vector * 0.5 * np.sinc(angle / (2 * np.pi)), np.cos(angle / 2))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from geoseg_ros.training.data.synthetic.layout import KERB, Layout, Road
+from geoseg_ros.training.data.synthetic.layout import KERB, Layout
 from geoseg_ros.training.data.synthetic.materials import BUILDING, SIGN, Materials
 from geoseg_ros.training.data.synthetic.mesh import Mesh, box, merge, polygon, quad
 from geoseg_ros.training.data.synthetic.palette import color
@@ -36,17 +36,23 @@ def build_buildings(layout: Layout, materials: Materials, rng: np.random.Generat
                     line = road.section.building_line(side) + float(rng.uniform(0, 0.8) if gaps[1] else 0.0)
                     centre = road.curve.point(cursor + width / 2, side * (line + depth / 2))
                     yaw = float(road.curve.yaw(cursor + width / 2)) + (np.pi if side > 0 else 0.0)
-                    corners = road.curve.point([cursor, cursor + width, cursor, cursor + width],
-                                               side * np.array([line, line, line + depth, line + depth]))
+                    corners = road.curve.point(
+                        [cursor, cursor + width, cursor, cursor + width],
+                        side * np.array([line, line, line + depth, line + depth]),
+                    )
                     levels = max(1, street_floors + int(rng.integers(-1, 2)))
                     if width > 4.0 and layout.clear_of_roads(corners, road):
-                        house = _house(rng, materials, width, depth, levels, rng.random() < gables, rng.random() < shops)
+                        house = _house(
+                            rng, materials, width, depth, levels, rng.random() < gables, rng.random() < shops
+                        )
                         meshes.append(house.transformed(layout.ground.upright(centre, yaw, KERB - 0.3)))
                     cursor += width + float(rng.uniform(*gaps)) + 0.02
     return meshes
 
 
-def _house(rng, materials: Materials, width: float, depth: float, floors: int, gable: bool, shop: bool) -> Mesh:
+def _house(
+    rng, materials: Materials, width: float, depth: float, floors: int, gable: bool, shop: bool
+) -> Mesh:
     """A house whose front lies at y = +depth/2, centred at the origin."""
     storey = float(rng.uniform(2.7, 3.5))
     base = 0.3 + float(rng.choice([0.0, 0.3, 0.8]))
@@ -77,19 +83,42 @@ def _house(rng, materials: Materials, width: float, depth: float, floors: int, g
         box((0, 0, bottom / 2), (width, depth, bottom), plain_wall, 3.0),
     ]
     if shop:
-        window = materials.add("shop", BUILDING, [color(rng, "any"), glass, color(rng, "any")], 5.0, glossy_second=0.4)
+        window = materials.add(
+            "shop", BUILDING, [color(rng, "any"), glass, color(rng, "any")], 5.0, glossy_second=0.4
+        )
         repeat = max(1, round(width / 5.0))
-        parts.append(quad([[half, y + 0.06, 0.2], [-half, y + 0.06, 0.2], [-half, y + 0.06, bottom],
-                           [half, y + 0.06, bottom]], window, (0, 0, repeat, 1)))
+        parts.append(
+            quad(
+                [
+                    [half, y + 0.06, 0.2],
+                    [-half, y + 0.06, 0.2],
+                    [-half, y + 0.06, bottom],
+                    [half, y + 0.06, bottom],
+                ],
+                window,
+                (0, 0, repeat, 1),
+            )
+        )
         if rng.random() < 0.4:
             awning = materials.add("cloth", BUILDING, ["any", "white"], 2.0)
-            parts.append(quad([[half - 0.4, y + 1.3, bottom - 1.0], [-half + 0.4, y + 1.3, bottom - 1.0],
-                               [-half + 0.4, y + 0.05, bottom - 0.4], [half - 0.4, y + 0.05, bottom - 0.4]],
-                              awning, (0, 0, width / 2, 1)))
+            parts.append(
+                quad(
+                    [
+                        [half - 0.4, y + 1.3, bottom - 1.0],
+                        [-half + 0.4, y + 1.3, bottom - 1.0],
+                        [-half + 0.4, y + 0.05, bottom - 0.4],
+                        [half - 0.4, y + 0.05, bottom - 0.4],
+                    ],
+                    awning,
+                    (0, 0, width / 2, 1),
+                )
+            )
         if rng.random() < 0.5:
             board = materials.add("sign_board", SIGN, ["any", "any", "white"], 1.0)
             x = rng.uniform(-half + 0.5, half - 0.5)
-            parts.append(box((x, y + 0.5, bottom + 0.5), (0.12, 0.9, rng.uniform(0.6, 1.1)), board, (0.9, 1.0)))
+            parts.append(
+                box((x, y + 0.5, bottom + 0.5), (0.12, 0.9, rng.uniform(0.6, 1.1)), board, (0.9, 1.0))
+            )
     else:
         door = materials.add("boards", BUILDING, ["wood", "black"], 1.5)
         x = rng.uniform(-half + 1, half - 1)
@@ -113,26 +142,61 @@ def _roof(rng, materials: Materials, width, depth, height, gable: bool, wall: in
     if not gable:
         parts.append(box((0, 0, height + 0.4), (width, depth, rng.uniform(0.3, 1.0)), wall, 3.0))
         for _ in range(rng.integers(0, 3)):
-            parts.append(box((rng.uniform(-half, half) * 0.7, rng.uniform(-y, y) * 0.5, height + 1.2), (2.0, 2.0, 1.8),
-                             wall, 3.0))
+            parts.append(
+                box(
+                    (rng.uniform(-half, half) * 0.7, rng.uniform(-y, y) * 0.5, height + 1.2),
+                    (2.0, 2.0, 1.8),
+                    wall,
+                    3.0,
+                )
+            )
         return parts
     rise = float(rng.uniform(0.25, 0.6)) * depth / 2 * 1.3
     z, top, over = height + 0.15, height + 0.15 + rise, 0.4
     if rng.random() < 0.75:  # the ridge runs along the street
         for sign in (1, -1):
-            parts.append(quad([[sign * (half + over / 3), sign * (y + over), z], [-sign * (half + over / 3), sign * (y + over), z],
-                               [-sign * (half + over / 3), 0, top], [sign * (half + over / 3), 0, top]], tiles,
-                              (0, 0, width / 3.5, np.hypot(rise, y) / 3.5)))
-            parts.append(polygon([[-y, 0], [y, 0], [0, rise]], (sign * half, 0, z), (0, 1, 0), (0, 0, 1), wall))
+            parts.append(
+                quad(
+                    [
+                        [sign * (half + over / 3), sign * (y + over), z],
+                        [-sign * (half + over / 3), sign * (y + over), z],
+                        [-sign * (half + over / 3), 0, top],
+                        [sign * (half + over / 3), 0, top],
+                    ],
+                    tiles,
+                    (0, 0, width / 3.5, np.hypot(rise, y) / 3.5),
+                )
+            )
+            parts.append(
+                polygon([[-y, 0], [y, 0], [0, rise]], (sign * half, 0, z), (0, 1, 0), (0, 0, 1), wall)
+            )
         parts += _dormers(rng, materials, half, y, z, rise)
     else:
         for sign in (1, -1):
-            parts.append(quad([[sign * (half + over), -sign * y, z], [sign * (half + over), sign * y, z],
-                               [0, sign * y, top], [0, -sign * y, top]], tiles,
-                              (0, 0, depth / 3.5, np.hypot(rise, half) / 3.5)))
-            parts.append(polygon([[-half, 0], [half, 0], [0, rise]], (0, sign * y, z), (1, 0, 0), (0, 0, 1), wall))
+            parts.append(
+                quad(
+                    [
+                        [sign * (half + over), -sign * y, z],
+                        [sign * (half + over), sign * y, z],
+                        [0, sign * y, top],
+                        [0, -sign * y, top],
+                    ],
+                    tiles,
+                    (0, 0, depth / 3.5, np.hypot(rise, half) / 3.5),
+                )
+            )
+            parts.append(
+                polygon([[-half, 0], [half, 0], [0, rise]], (0, sign * y, z), (1, 0, 0), (0, 0, 1), wall)
+            )
     if rng.random() < 0.6:
-        parts.append(box((rng.uniform(-half, half) * 0.8, rng.uniform(-0.5, 0.5), top + 0.2), (0.9, 0.6, 1.8), wall, 3.0))
+        parts.append(
+            box(
+                (rng.uniform(-half, half) * 0.8, rng.uniform(-0.5, 0.5), top + 0.2),
+                (0.9, 0.6, 1.8),
+                wall,
+                3.0,
+            )
+        )
     return parts
 
 
@@ -141,5 +205,7 @@ def _dormers(rng, materials: Materials, half, y, z, rise) -> list[Mesh]:
         return []
     window = materials.add("facade", BUILDING, ["trim", "glass", "trim"], 10.0, glossy_second=0.5)
     count = max(1, int(half / 2.0))
-    return [box((x, y * 0.62, z + rise * 0.42), (1.5, y * 0.5, 1.3), window, (6.0, 5.2))
-            for x in np.linspace(-half * 0.7, half * 0.7, count)]
+    return [
+        box((x, y * 0.62, z + rise * 0.42), (1.5, y * 0.5, 1.3), window, (6.0, 5.2))
+        for x in np.linspace(-half * 0.7, half * 0.7, count)
+    ]

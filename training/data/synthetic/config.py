@@ -19,9 +19,10 @@ def default_camera() -> PinholeCamera:
 class StreetConfig:
     """Camera, its mounting and the recording; everything else follows from the seed.
 
-    Lengths in metres, angles in radians, duration in seconds. The mount's pitch is positive when the camera looks down,
-    its roll positive clockwise as seen along the optical axis. ``hills`` and ``vibration`` scale the slopes of the ground
-    and the shaking of the vehicle (0 switches them off); ``noise`` scales blur, sensor noise and vignetting.
+    Lengths in metres, angles in radians, duration in seconds. The mount's pitch is positive when the camera
+    looks down, its roll positive clockwise as seen along the optical axis. ``hills`` and ``vibration`` scale
+    the slopes of the ground and the shaking of the vehicle (0 switches them off); ``noise`` scales blur,
+    sensor noise and vignetting.
     """
 
     camera: PinholeCamera = field(default_factory=default_camera)
@@ -42,7 +43,9 @@ class StreetConfig:
         if not 0.1 <= self.camera_height <= 4:
             raise ConfigError(f"camera height is {self.camera_height} m, expected 0.1 to 4")
         if self.camera.is_distorted:
-            raise ConfigError("the synthetic street renders undistorted cameras only, but the camera has distortion")
+            raise ConfigError(
+                "the synthetic street renders undistorted cameras only, but the camera has distortion"
+            )
 
     @property
     def frames(self) -> int:
@@ -51,7 +54,8 @@ class StreetConfig:
 
 
 def random_config(seed: int, width: int = 640, height: int = 192, frames: int = 6) -> StreetConfig:
-    """A camera and mounting drawn by seed: focal length 0.45–1.1 × width, height 0.4–2.2 m, slight pitch and roll."""
+    """A camera and mounting drawn by seed: focal length 0.45–1.1 × width, height 0.4–2.2 m, slight pitch and
+    roll."""
     rng = np.random.default_rng([seed, 0xCA3E7A])
     focal = width * float(np.exp(rng.uniform(np.log(0.45), np.log(1.1))))
     # cameras on cars, mostly; some on small robots

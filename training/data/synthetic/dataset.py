@@ -1,9 +1,10 @@
 """Many short synthetic sequences on disk, as arrays that can be mapped into memory.
 
-One folder per sequence, ``sequence_<seed>/``, with uncompressed ``.npy`` files over its F frames: ``image`` F×H×W×3 uint8
-RGB, ``depth`` F×H×W float16 (z in metres, +inf sky), ``semantic`` F×H×W uint8 (CAMVID_11), ``flow`` F×H×W×2 float16
-(flow_to_previous, NaN on the first frame), ``motion`` F×H×W uint8 (0, 255), ``world_from_camera`` F×4×4 float64 (optical
-frame), and ``sequence.json`` with the camera, the stamps and the format's version.
+One folder per sequence, ``sequence_<seed>/``, with uncompressed ``.npy`` files over its F frames: ``image``
+F×H×W×3 uint8 RGB, ``depth`` F×H×W float16 (z in metres, +inf sky), ``semantic`` F×H×W uint8 (CAMVID_11),
+``flow`` F×H×W×2 float16 (flow_to_previous, NaN on the first frame), ``motion`` F×H×W uint8 (0, 255),
+``world_from_camera`` F×4×4 float64 (optical frame), and ``sequence.json`` with the camera, the stamps and the
+format's version.
 
 ``python -m geoseg_ros.training.data.synthetic.dataset --out FOLDER --sequences 1000`` makes one.
 """
@@ -21,7 +22,14 @@ from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 
 from geoseg_ros.camera import PinholeCamera
 from geoseg_ros.errors import ConfigError, GeosegError
@@ -49,12 +57,20 @@ def write_sequence(folder: Path, seed: int, frames: int, width: int, height: int
     np.save(partial / "image.npy", np.stack([f.image for f in rendered]))
     np.save(partial / "depth.npy", np.stack([f.depth for f in rendered]).astype(np.float16))
     np.save(partial / "semantic.npy", np.stack([f.semantic for f in rendered]))
-    np.save(partial / "flow.npy", np.stack([f.flow_to_previous for f in rendered]).clip(-6e4, 6e4).astype(np.float16))
+    np.save(
+        partial / "flow.npy",
+        np.stack([f.flow_to_previous for f in rendered]).clip(-6e4, 6e4).astype(np.float16),
+    )
     np.save(partial / "motion.npy", np.stack([f.motion_mask for f in rendered]))
     np.save(partial / "world_from_camera.npy", np.stack([f.world_from_camera for f in rendered]))
     meta = {
-        "format": FORMAT, "seed": seed, "frames": frames, "width": width, "height": height,
-        "stamps": [f.stamp for f in rendered], "camera": street.camera.to_dict(),
+        "format": FORMAT,
+        "seed": seed,
+        "frames": frames,
+        "width": width,
+        "height": height,
+        "stamps": [f.stamp for f in rendered],
+        "camera": street.camera.to_dict(),
     }
     (partial / _META).write_text(json.dumps(meta))
     os.replace(partial, target)
@@ -62,12 +78,17 @@ def write_sequence(folder: Path, seed: int, frames: int, width: int, height: int
 
 
 def generate_dataset(
-    folder: str | Path, sequences: int, frames_per_sequence: int = 6, first_seed: int = 0, width: int = 640,
-    height: int = 192, workers: int | None = None,
+    folder: str | Path,
+    sequences: int,
+    frames_per_sequence: int = 6,
+    first_seed: int = 0,
+    width: int = 640,
+    height: int = 192,
+    workers: int | None = None,
 ) -> int:
-    """Render sequences of the seeds first_seed … first_seed + sequences - 1 in parallel processes; returns how many were
-    made now. Finished sequences are kept; an interrupted run goes on where it stopped. Raises ConfigError where existing
-    sequences have another size or length."""
+    """Render sequences of the seeds first_seed … first_seed + sequences - 1 in parallel processes; returns
+    how many were made now. Finished sequences are kept; an interrupted run goes on where it stopped. Raises
+    ConfigError where existing sequences have another size or length."""
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     for leftover in folder.glob(".sequence_*.tmp"):
@@ -82,12 +103,22 @@ def generate_dataset(
         meta = _read_meta(place)
         found = (meta["frames"], meta["width"], meta["height"])
         if found != (frames_per_sequence, width, height):
-            raise ConfigError(f"{place} holds {found[0]} frames of {found[1]}x{found[2]}, expected "
-                              f"{frames_per_sequence} of {width}x{height}: choose another folder")
-    columns = (TextColumn("rendering streets"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
+            raise ConfigError(
+                f"{place} holds {found[0]} frames of {found[1]}x{found[2]}, expected "
+                f"{frames_per_sequence} of {width}x{height}: choose another folder"
+            )
+    columns = (
+        TextColumn("rendering streets"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+    )
     with Progress(*columns) as progress, ProcessPoolExecutor(workers, initializer=_single_threaded) as pool:
         bar = progress.add_task("", total=sequences, completed=sequences - len(missing))
-        jobs = [pool.submit(write_sequence, folder, seed, frames_per_sequence, width, height) for seed in missing]
+        jobs = [
+            pool.submit(write_sequence, folder, seed, frames_per_sequence, width, height) for seed in missing
+        ]
         try:
             for job in as_completed(jobs):
                 job.result()
@@ -109,16 +140,21 @@ def _read_meta(place: Path) -> dict:
     try:
         meta = json.loads((place / _META).read_text())
     except (OSError, ValueError) as error:
-        raise ConfigError(f"{place / _META} cannot be read as a synthetic sequence's description: {error}") from error
+        raise ConfigError(
+            f"{place / _META} cannot be read as a synthetic sequence's description: {error}"
+        ) from error
     if not isinstance(meta, dict) or meta.get("format") != FORMAT:
-        raise ConfigError(f"{place / _META} has format {meta.get('format') if isinstance(meta, dict) else meta!r}, "
-                          f"expected {FORMAT}")
+        raise ConfigError(
+            f"{place / _META} has format {meta.get('format') if isinstance(meta, dict) else meta!r}, "
+            f"expected {FORMAT}"
+        )
     return meta
 
 
 @dataclass(frozen=True)
 class StoredFrame:
-    """One stored frame: the arrays of the module's description, for one frame, with its camera and stamp (ns)."""
+    """One stored frame: the arrays of the module's description, for one frame, with its camera and stamp
+    (ns)."""
 
     image: np.ndarray
     depth: np.ndarray
@@ -168,7 +204,9 @@ class SyntheticDataset:
         place = self._places[sequence]
         meta = _read_meta(place)
         try:
-            arrays = {name: np.load(place / f"{name}.npy", mmap_mode="r", allow_pickle=False) for name in _ARRAYS}
+            arrays = {
+                name: np.load(place / f"{name}.npy", mmap_mode="r", allow_pickle=False) for name in _ARRAYS
+            }
         except (OSError, ValueError) as error:
             raise ConfigError(f"{place} cannot be read as a synthetic sequence: {error}") from error
         return arrays, meta, PinholeCamera.from_dict(meta["camera"])
@@ -189,7 +227,9 @@ def main(argv: list[str] | None = None) -> int:
     except ValueError:
         parser.error(f"--size is {args.size!r}, expected WIDTHxHEIGHT such as 640x192")
     try:
-        made = generate_dataset(args.out, args.sequences, args.frames, args.first_seed, width, height, args.workers)
+        made = generate_dataset(
+            args.out, args.sequences, args.frames, args.first_seed, width, height, args.workers
+        )
     except GeosegError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

@@ -16,7 +16,8 @@ BODY_FROM_OPTICAL = np.array([[0.0, 0, 1], [-1, 0, 0], [0, -1, 0]])
 
 
 def speed_profile(rng: np.random.Generator, duration: float) -> np.ndarray:
-    """Wished speeds (m/s) every TIME_STEP from -LEAD_TIME: stretches of constant acceleration between 0 and 15 m/s."""
+    """Wished speeds (m/s) every TIME_STEP from -LEAD_TIME: stretches of constant acceleration between 0 and
+    15 m/s."""
     count = int((duration + LEAD_TIME) / TIME_STEP) + 2
     speed = 0.0 if rng.random() < 0.12 else float(rng.uniform(1.5, 14.0))
     speeds, target, rate, left = np.empty(count), speed, 1.0, 0
@@ -37,7 +38,9 @@ def speed_profile(rng: np.random.Generator, duration: float) -> np.ndarray:
 class Ego:
     """Camera poses over time on a street."""
 
-    def __init__(self, rng: np.random.Generator, layout: Layout, config: StreetConfig, speeds: np.ndarray) -> None:
+    def __init__(
+        self, rng: np.random.Generator, layout: Layout, config: StreetConfig, speeds: np.ndarray
+    ) -> None:
         self._layout, self._config = layout, config
         self.start = 0.0  # distance along the path at time 0
         self.path = self._path(rng, layout)
@@ -98,9 +101,14 @@ class Ego:
         """4×4 pose of the vehicle in the world (x forward, y left, z up, on the ground)."""
         s = float(np.interp(time, self.times, self.travelled))
         rest = self._layout.ground.resting(self.path.point(s), np.asarray(self.path.yaw(s)))
-        speed = (float(np.interp(time, self.times, self.travelled)) - float(np.interp(time - 0.1, self.times, self.travelled))) / 0.1
+        speed = (
+            float(np.interp(time, self.times, self.travelled))
+            - float(np.interp(time - 0.1, self.times, self.travelled))
+        ) / 0.1
         moving = min(1.0, 0.08 + abs(speed) / 6.0)
-        bounce, pitch, roll = (self._shake * np.sin(2 * np.pi * self._frequency * time + self._phase)).sum(1) * moving
+        bounce, pitch, roll = (self._shake * np.sin(2 * np.pi * self._frequency * time + self._phase)).sum(
+            1
+        ) * moving
         return rest @ _euler(roll, pitch, 0.0, bounce)
 
     def world_from_camera(self, time: float) -> np.ndarray:
@@ -124,9 +132,19 @@ def _meeting(a: np.ndarray, yaw_a: float, b: np.ndarray, yaw_b: float) -> np.nda
 
 def _euler(roll: float, pitch: float, yaw: float, up: float) -> np.ndarray:
     """Roll about x, pitch about y (positive looks down), yaw about z, then raised."""
-    cr, sr, cp, sp, cy, sy = np.cos(roll), np.sin(roll), np.cos(pitch), np.sin(pitch), np.cos(yaw), np.sin(yaw)
+    cr, sr, cp, sp, cy, sy = (
+        np.cos(roll),
+        np.sin(roll),
+        np.cos(pitch),
+        np.sin(pitch),
+        np.cos(yaw),
+        np.sin(yaw),
+    )
     result = np.eye(4)
-    result[:3, :3] = (np.array([[cy, -sy, 0], [sy, cy, 0], [0, 0, 1]]) @ np.array([[cp, 0, sp], [0, 1, 0], [-sp, 0, cp]])
-                      @ np.array([[1, 0, 0], [0, cr, -sr], [0, sr, cr]]))
+    result[:3, :3] = (
+        np.array([[cy, -sy, 0], [sy, cy, 0], [0, 0, 1]])
+        @ np.array([[cp, 0, sp], [0, 1, 0], [-sp, 0, cp]])
+        @ np.array([[1, 0, 0], [0, cr, -sr], [0, sr, cr]])
+    )
     result[2, 3] = up
     return result

@@ -10,7 +10,9 @@ from geoseg_ros.training.data.synthetic.mesh import Mesh, ball, box, merge, poly
 from geoseg_ros.training.data.synthetic.palette import color
 from geoseg_ros.training.data.synthetic.surfaces import strip
 
-_CIRCLE = np.stack([np.cos(np.linspace(0, 2 * np.pi, 17)[:-1]), np.sin(np.linspace(0, 2 * np.pi, 17)[:-1])], -1)
+_CIRCLE = np.stack(
+    [np.cos(np.linspace(0, 2 * np.pi, 17)[:-1]), np.sin(np.linspace(0, 2 * np.pi, 17)[:-1])], -1
+)
 _TRIANGLE = np.array([[-1.0, -0.6], [1.0, -0.6], [0, 1.1]])
 _SQUARE = np.array([[-1, -1], [1, -1], [1, 1], [-1, 1.0]])
 
@@ -20,8 +22,10 @@ def lamp_post(rng: np.random.Generator, materials: Materials) -> Mesh:
     metal = materials.add("plain", POLE, ["metal"], 1.0)
     height, arm = rng.uniform(4.0, 9.5), rng.uniform(0.4, 2.0)
     radius = rng.uniform(0.05, 0.1)
-    parts = [tube([[0, 0, 0], [0, 0, height]], [radius, radius * 0.6], metal, 8),
-             tube([[0, 0, 0], [0, 0, 1.0]], [radius * 1.7, radius * 1.6], metal, 8)]
+    parts = [
+        tube([[0, 0, 0], [0, 0, height]], [radius, radius * 0.6], metal, 8),
+        tube([[0, 0, 0], [0, 0, 1.0]], [radius * 1.7, radius * 1.6], metal, 8),
+    ]
     if rng.random() < 0.75:
         parts.append(tube([[0, 0, height - 0.1], [0, arm, height + 0.2]], [0.04, 0.03], metal, 5))
         parts.append(box((0, arm, height + 0.18), (0.22, 0.6, 0.12), metal))
@@ -34,11 +38,21 @@ def sign_face(rng: np.random.Generator, materials: Materials, height: float, fac
     """One traffic sign whose face looks along ``facing`` (radians about z), mounted at the origin's pole."""
     style = rng.random()
     if style < 0.4:
-        colors = (["white", "red", "black"], ["blue", "white", "white"], ["red", "red", "white"])[int(rng.integers(3))]
-        face, outline, size = materials.add("sign_round", SIGN, colors, 1.0, detail=0.1), _CIRCLE, rng.uniform(0.3, 0.45)
+        colors = (["white", "red", "black"], ["blue", "white", "white"], ["red", "red", "white"])[
+            int(rng.integers(3))
+        ]
+        face, outline, size = (
+            materials.add("sign_round", SIGN, colors, 1.0, detail=0.1),
+            _CIRCLE,
+            rng.uniform(0.3, 0.45),
+        )
     elif style < 0.65:
         colors = (["white", "red", "black"], ["yellow", "black", "black"])[int(rng.integers(2))]
-        face, outline, size = materials.add("sign_triangle", SIGN, colors, 1.0, detail=0.1), _TRIANGLE, rng.uniform(0.35, 0.5)
+        face, outline, size = (
+            materials.add("sign_triangle", SIGN, colors, 1.0, detail=0.1),
+            _TRIANGLE,
+            rng.uniform(0.35, 0.5),
+        )
         if rng.random() < 0.3:
             outline = -outline
     else:
@@ -65,7 +79,9 @@ def sign_post(rng: np.random.Generator, materials: Materials) -> Mesh:
 def gantry_sign(rng: np.random.Generator, materials: Materials) -> Mesh:
     """A large direction board on two posts, facing -x."""
     metal = materials.add("plain", POLE, ["metal"], 1.0)
-    board = materials.add("sign_board", SIGN, [str(rng.choice(["blue", "green", "white", "yellow"])), "white", "black"], 1.0)
+    board = materials.add(
+        "sign_board", SIGN, [str(rng.choice(["blue", "green", "white", "yellow"])), "white", "black"], 1.0
+    )
     width, height = rng.uniform(1.5, 3.2), rng.uniform(0.9, 1.8)
     z = rng.uniform(1.2, 2.4)
     posts = [tube([[0, y, 0], [0, y, z + height]], 0.05, metal, 6) for y in (-width / 3, width / 3)]
@@ -77,15 +93,25 @@ def traffic_light(rng: np.random.Generator, materials: Materials) -> Mesh:
     metal = materials.add("plain", POLE, [color(rng, "metal") * 0.4], 1.0)
     case = materials.add("plain", SIGN, ["black"], 1.0)
     height = rng.uniform(2.2, 3.2)
-    parts = [tube([[0, 0, 0], [0, 0, height + 0.9]], 0.06, metal, 7), box((-0.15, 0, height + 0.45), (0.25, 0.34, 1.0), case)]
+    parts = [
+        tube([[0, 0, 0], [0, 0, height + 0.9]], 0.06, metal, 7),
+        box((-0.15, 0, height + 0.45), (0.25, 0.34, 1.0), case),
+    ]
     if rng.random() < 0.5:
         board = materials.add("plain", SIGN, ["black", "white"], 1.0)
         parts.append(box((-0.06, 0, height + 0.45), (0.03, 0.6, 1.3), board))
     lit = int(rng.integers(3))
     for index, name in enumerate(("green", "yellow", "red")):
-        glow = materials.add("plain", SIGN, [color(rng, name) * (1.0 if index == lit else 0.12)], 1.0,
-                             emission=4.0 if index == lit else 0.0)
-        parts.append(polygon(_CIRCLE * 0.11, (-0.285, 0, height + 0.15 + 0.3 * index), (0, -1, 0), (0, 0, 1), glow))
+        glow = materials.add(
+            "plain",
+            SIGN,
+            [color(rng, name) * (1.0 if index == lit else 0.12)],
+            1.0,
+            emission=4.0 if index == lit else 0.0,
+        )
+        parts.append(
+            polygon(_CIRCLE * 0.11, (-0.285, 0, height + 0.15 + 0.3 * index), (0, -1, 0), (0, 0, 1), glow)
+        )
     return merge(parts)
 
 
@@ -108,14 +134,29 @@ def build_furniture(layout: Layout, materials: Materials, rng: np.random.Generat
                     post = gantry_sign(rng, materials) if rng.random() < 0.12 else sign_post(rng, materials)
                     meshes.append(_stand(layout, road, s, side * (edge + rng.uniform(0, 0.5)), post, toward))
                 for s in np.arange(s0 + rng.uniform(0, pole_spacing), s1, pole_spacing):
-                    meshes.append(_stand(layout, road, s, side * (road.section.half_width(side) + road.section.pavement - 0.3),
-                                         lamps[1], inward))
+                    meshes.append(
+                        _stand(
+                            layout,
+                            road,
+                            s,
+                            side * (road.section.half_width(side) + road.section.pavement - 0.3),
+                            lamps[1],
+                            inward,
+                        )
+                    )
                 if rng.random() < 0.25:
-                    bollard = tube([[0, 0, 0], [0, 0, rng.uniform(0.7, 1.1)]], rng.uniform(0.05, 0.12),
-                                   materials.add("plain", POLE, ["metal"], 1.0), 7, capped=True)
+                    bollard = tube(
+                        [[0, 0, 0], [0, 0, rng.uniform(0.7, 1.1)]],
+                        rng.uniform(0.05, 0.12),
+                        materials.add("plain", POLE, ["metal"], 1.0),
+                        7,
+                        capped=True,
+                    )
                     start = rng.uniform(s0, s1)
-                    meshes += [_stand(layout, road, s, side * edge, bollard, 0.0)
-                               for s in np.arange(start, min(start + 16, s1), rng.uniform(1.2, 2.5))]
+                    meshes += [
+                        _stand(layout, road, s, side * edge, bollard, 0.0)
+                        for s in np.arange(start, min(start + 16, s1), rng.uniform(1.2, 2.5))
+                    ]
             meshes += _fences(layout, road, side, materials, rng)
     return meshes + _signals(layout, materials, rng)
 
@@ -130,17 +171,30 @@ def _signals(layout: Layout, materials: Materials, rng: np.random.Generator) -> 
     for low, high, _ in layout.main.gaps:
         if rng.random() < 0.7:
             signal = traffic_light(rng, materials)
-            for s, side, turn in ((low - 1.5, -1, 0.0), (low - 1.5, 1, 0.0), (high + 1.5, 1, np.pi), (high + 1.5, -1, 0.0)):
-                meshes.append(_stand(layout, layout.main, s, side * (layout.section.half_width(side) + 0.6), signal, turn))
+            for s, side, turn in (
+                (low - 1.5, -1, 0.0),
+                (low - 1.5, 1, 0.0),
+                (high + 1.5, 1, np.pi),
+                (high + 1.5, -1, 0.0),
+            ):
+                meshes.append(
+                    _stand(
+                        layout, layout.main, s, side * (layout.section.half_width(side) + 0.6), signal, turn
+                    )
+                )
     return meshes
 
 
-def _fences(layout: Layout, road: Road, side: int, materials: Materials, rng: np.random.Generator) -> list[Mesh]:
+def _fences(
+    layout: Layout, road: Road, side: int, materials: Materials, rng: np.random.Generator
+) -> list[Mesh]:
     """Garden fences, walls and hedges at the back of the pavement, and railings at the kerb."""
     section = road.section
     meshes = []
     line = section.half_width(side) + section.pavement + 0.15
-    share = {"terraced": 0.35, "residential": 0.8, "commercial": 0.3, "avenue": 0.6, "rural": 0.6}[layout.kind]
+    share = {"terraced": 0.35, "residential": 0.8, "commercial": 0.3, "avenue": 0.6, "rural": 0.6}[
+        layout.kind
+    ]
     for s0, s1 in road.stretches(side, 4.0):
         s0 = s0 if road is layout.main else s0 + layout.section.pavement + layout.section.setback
         cursor = s0
@@ -153,25 +207,33 @@ def _fences(layout: Layout, road: Road, side: int, materials: Materials, rng: np
             start = rng.uniform(s0, s1 - 6)
             span = (start, min(start + rng.uniform(8, 40), s1))
             at = side * (section.half_width(side) + 0.3)
-            bars = materials.add("railing" if rng.random() < 0.7 else "wire", FENCE, ["metal"], 1.0, cutout=True)
+            bars = materials.add(
+                "railing" if rng.random() < 0.7 else "wire", FENCE, ["metal"], 1.0, cutout=True
+            )
             meshes.append(_wall(layout, road, span, at, rng.uniform(0.9, 1.2), 0.0, bars, 1.2))
     return meshes
 
 
-def _barrier(layout: Layout, road: Road, span, t: float, materials: Materials, rng: np.random.Generator) -> Mesh:
+def _barrier(
+    layout: Layout, road: Road, span, t: float, materials: Materials, rng: np.random.Generator
+) -> Mesh:
     style = rng.random()
     if style < 0.25:
         leaf = color(rng, "leaf")
         hedge = materials.add("hedge", TREE, [leaf, leaf * 0.3, leaf * 1.5], 1.5, detail=0.5)
         return _wall(layout, road, span, t, rng.uniform(0.8, 2.2), 0.7, hedge, 1.5)
     if style < 0.38:
-        stone = materials.add(str(rng.choice(["brick", "plaster", "concrete"])), BUILDING, ["brick", "mortar"], 2.0)
+        stone = materials.add(
+            str(rng.choice(["brick", "plaster", "concrete"])), BUILDING, ["brick", "mortar"], 2.0
+        )
         return _wall(layout, road, span, t, rng.uniform(0.6, 2.0), 0.25, stone, 2.0)
     if style < 0.65:
         wood = materials.add("boards", FENCE, ["wood", "black"], 2.0)
         return _wall(layout, road, span, t, rng.uniform(0.9, 2.0), 0.05, wood, 1.6)
     height = float(rng.uniform(0.9, 1.9))
-    bars = materials.add("railing" if rng.random() < 0.7 else "wire", FENCE, ["metal", "metal"], 1.0, cutout=True)
+    bars = materials.add(
+        "railing" if rng.random() < 0.7 else "wire", FENCE, ["metal", "metal"], 1.0, cutout=True
+    )
     if style < 0.8:
         return _wall(layout, road, span, t, height, 0.0, bars, height)
     stone = materials.add("brick", FENCE, ["brick", "mortar"], 2.0)
@@ -179,7 +241,9 @@ def _barrier(layout: Layout, road: Road, span, t: float, materials: Materials, r
     return merge([low, _wall(layout, road, span, t, height, 0.0, bars, height)])
 
 
-def _wall(layout: Layout, road: Road, span, t: float, height: float, thickness: float, material: int, tile: float) -> Mesh:
+def _wall(
+    layout: Layout, road: Road, span, t: float, height: float, thickness: float, material: int, tile: float
+) -> Mesh:
     """An upright band along a road from the ground to a height; thick ones have two faces and a top."""
     ground, curve = layout.ground, road.curve
     base = KERB - 0.1

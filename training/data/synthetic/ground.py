@@ -33,7 +33,9 @@ class Ground:
         """4×4 pose of something that stands vertically on the ground."""
         c, s = np.cos(yaw), np.sin(yaw)
         x, y = float(xy[0]), float(xy[1])
-        return np.array([[c, -s, 0, x], [s, c, 0, y], [0, 0, 1, float(self.height([x, y])) + above], [0, 0, 0, 1.0]])
+        return np.array(
+            [[c, -s, 0, x], [s, c, 0, y], [0, 0, 1, float(self.height([x, y])) + above], [0, 0, 0, 1.0]]
+        )
 
     def resting(self, xy: np.ndarray, yaw: np.ndarray, above: float = 0.0) -> np.ndarray:
         """Poses (..., 4, 4) of vehicles whose wheels follow the slope; xy (..., 2), yaw (...)."""

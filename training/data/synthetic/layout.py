@@ -33,7 +33,8 @@ class Section:
 
 @dataclass(frozen=True)
 class Road:
-    """A road along a curve between two arc lengths, interrupted where other roads cross (``gaps``: s0, s1, side)."""
+    """A road along a curve between two arc lengths, interrupted where other roads cross (``gaps``: s0, s1,
+    side)."""
 
     curve: Curve
     section: Section
@@ -55,26 +56,45 @@ class Road:
 
 
 class Layout:
-    """Main road and crossings of one street. ``drive`` is +1 where traffic keeps to the right, -1 to the left."""
+    """Main road and crossings of one street. ``drive`` is +1 where traffic keeps to the right, -1 to the
+    left."""
 
     def __init__(self, rng: np.random.Generator, length: float, hills: float) -> None:
-        self.kind = str(rng.choice(["terraced", "residential", "commercial", "avenue", "rural"],
-                                   p=[0.28, 0.28, 0.2, 0.16, 0.08]))
+        self.kind = str(
+            rng.choice(
+                ["terraced", "residential", "commercial", "avenue", "rural"], p=[0.28, 0.28, 0.2, 0.16, 0.08]
+            )
+        )
         self.drive = 1 if rng.random() < 0.6 else -1
         self.ground = Ground(rng, hills)
         lanes = 2 if self.kind in ("commercial", "avenue") and rng.random() < 0.4 else 1
-        parked = {"terraced": 0.65, "residential": 0.6, "commercial": 0.4, "avenue": 0.4, "rural": 0.1}[self.kind]
-        setback = {"terraced": (0.0, 2.5), "residential": (2.0, 7.0), "commercial": (0.0, 3.0), "avenue": (3.0, 10.0),
-                   "rural": (6.0, 15.0)}[self.kind]
+        parked = {"terraced": 0.65, "residential": 0.6, "commercial": 0.4, "avenue": 0.4, "rural": 0.1}[
+            self.kind
+        ]
+        setback = {
+            "terraced": (0.0, 2.5),
+            "residential": (2.0, 7.0),
+            "commercial": (0.0, 3.0),
+            "avenue": (3.0, 10.0),
+            "rural": (6.0, 15.0),
+        }[self.kind]
         self.section = Section(
-            float(rng.uniform(2.9, 3.7)), lanes, (bool(rng.random() < parked), bool(rng.random() < parked)),
-            float(rng.uniform(1.5, 4.0)), float(rng.uniform(*setback)),
+            float(rng.uniform(2.9, 3.7)),
+            lanes,
+            (bool(rng.random() < parked), bool(rng.random() < parked)),
+            float(rng.uniform(1.5, 4.0)),
+            float(rng.uniform(*setback)),
         )
         self.start, self.end = -30.0, length
         crossings = self._crossing_positions(rng, length)
         curve = self._curve(rng, length, crossings)
-        side_section = Section(float(rng.uniform(2.6, 3.3)), 1, (bool(rng.random() < 0.4), bool(rng.random() < 0.4)),
-                               float(rng.uniform(1.5, 3.0)), float(rng.uniform(0.0, 4.0)))
+        side_section = Section(
+            float(rng.uniform(2.6, 3.3)),
+            1,
+            (bool(rng.random() < 0.4), bool(rng.random() < 0.4)),
+            float(rng.uniform(1.5, 3.0)),
+            float(rng.uniform(0.0, 4.0)),
+        )
         self.sides: list[Road] = []
         gaps = []
         for s in crossings:
@@ -88,8 +108,11 @@ class Layout:
                 step = np.array([np.cos(direction), np.sin(direction)])
                 along = np.arange(0.0, _SIDE_LENGTH + 1, 2.0)
                 first = self.section.half_width(arm)
-                self.sides.append(Road(Curve(origin + along[:, None] * step), side_section, first, _SIDE_LENGTH))
-                # the arm's own left points backwards along the main road on the left side, forwards on the right
+                self.sides.append(
+                    Road(Curve(origin + along[:, None] * step), side_section, first, _SIDE_LENGTH)
+                )
+                # the arm's own left points backwards along the main road on the left side, forwards on the
+                # right
                 gaps.append((s - (half if arm > 0 else other), s + (other if arm > 0 else half), arm))
         self.crossings = crossings
         self.main = Road(curve, self.section, self.start, self.end, tuple(gaps))
@@ -129,7 +152,9 @@ class Layout:
         for road in self.roads:
             if road is owner:
                 continue
-            width = max(road.section.half_width(1), road.section.half_width(-1)) + road.section.pavement + extra
+            width = (
+                max(road.section.half_width(1), road.section.half_width(-1)) + road.section.pavement + extra
+            )
             if (road.curve.distance(xy) < width).any():
                 return False
         return True

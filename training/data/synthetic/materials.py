@@ -12,16 +12,27 @@ from geoseg_ros.training.data.synthetic.palette import color
 
 SKY, BUILDING, POLE, ROAD, PAVEMENT, TREE, SIGN, FENCE, CAR, PEDESTRIAN, BICYCLIST = (
     CAMVID_11.index(name)
-    for name in ("Sky", "Building", "Pole", "Road", "Pavement", "Tree", "SignSymbol", "Fence", "Car", "Pedestrian",
-                 "Bicyclist")
+    for name in (
+        "Sky",
+        "Building",
+        "Pole",
+        "Road",
+        "Pavement",
+        "Tree",
+        "SignSymbol",
+        "Fence",
+        "Car",
+        "Pedestrian",
+        "Bicyclist",
+    )
 )
 
 
 @dataclass(frozen=True)
 class MaterialTable:
-    """Arrays over M materials: layer, tile (metres per texture tile), colors M×9 (three linear RGB albedos), gloss
-    (mirror strength), glossy_second (mirror strength of the second colour), emission, detail (strength of the added
-    grain), cutout (bool: opacity makes holes), semantic (class id)."""
+    """Arrays over M materials: layer, tile (metres per texture tile), colors M×9 (three linear RGB albedos),
+    gloss (mirror strength), glossy_second (mirror strength of the second colour), emission, detail (strength
+    of the added grain), cutout (bool: opacity makes holes), semantic (class id)."""
 
     layer: np.ndarray
     tile: np.ndarray
@@ -35,7 +46,8 @@ class MaterialTable:
 
 
 class Materials:
-    """Collects materials while a street is built; textures and colours that are not given are drawn by the generator."""
+    """Collects materials while a street is built; textures and colours that are not given are drawn by the
+    generator."""
 
     def __init__(self, layers: dict[str, list[int]], rng: np.random.Generator, wildness: float) -> None:
         self._layers = layers
@@ -57,10 +69,14 @@ class Materials:
     ) -> int:
         """A new material's id. Colours are palette kinds or albedos; missing ones repeat the last."""
         rng = self._rng
-        chosen = [color(rng, c, self._wildness) if isinstance(c, str) else np.asarray(c, np.float32) for c in colors]
+        chosen = [
+            color(rng, c, self._wildness) if isinstance(c, str) else np.asarray(c, np.float32) for c in colors
+        ]
         chosen += [chosen[-1]] * (3 - len(chosen))
         layer = self._layers[texture][int(rng.integers(len(self._layers[texture])))]
-        self._rows.append((layer, tile, np.concatenate(chosen), gloss, glossy_second, emission, detail, cutout, semantic))
+        self._rows.append(
+            (layer, tile, np.concatenate(chosen), gloss, glossy_second, emission, detail, cutout, semantic)
+        )
         return len(self._rows) - 1
 
     def recolored(self, material: int, first: np.ndarray) -> int:
@@ -74,7 +90,13 @@ class Materials:
         """The arrays for rendering."""
         layer, tile, colors, gloss, second, emission, detail, cutout, semantic = zip(*self._rows)
         return MaterialTable(
-            np.array(layer, np.float32), np.array(tile, np.float32), np.array(colors, np.float32),
-            np.array(gloss, np.float32), np.array(second, np.float32), np.array(emission, np.float32),
-            np.array(detail, np.float32), np.array(cutout, bool), np.array(semantic, np.uint8),
+            np.array(layer, np.float32),
+            np.array(tile, np.float32),
+            np.array(colors, np.float32),
+            np.array(gloss, np.float32),
+            np.array(second, np.float32),
+            np.array(emission, np.float32),
+            np.array(detail, np.float32),
+            np.array(cutout, bool),
+            np.array(semantic, np.uint8),
         )

@@ -1,7 +1,7 @@
 """Triangle meshes with normals, texture coordinates and a material per triangle.
 
-Object frames follow REP 103: x forward, y left, z up, in metres, with the origin on the ground. Texture coordinates
-count texture tiles (1.0 is one repetition).
+Object frames follow REP 103: x forward, y left, z up, in metres, with the origin on the ground. Texture
+coordinates count texture tiles (1.0 is one repetition).
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Mesh:
-    """V vertices and F triangles: vertices V×3, normals V×3, uv V×2 (float32); faces F×3, material F (int32)."""
+    """V vertices and F triangles: vertices V×3, normals V×3, uv V×2 (float32); faces F×3, material F
+    (int32)."""
 
     vertices: np.ndarray
     normals: np.ndarray
@@ -100,11 +101,16 @@ def quad(corners: np.ndarray, material: int, uv: Sequence[float] = (0, 0, 1, 1))
     normal /= np.linalg.norm(normal) + 1e-12
     u0, v0, u1, v1 = uv
     return _pack(
-        corners, np.tile(normal, (4, 1)), [[u0, v0], [u1, v0], [u1, v1], [u0, v1]], [[0, 1, 2], [0, 2, 3]], material
+        corners,
+        np.tile(normal, (4, 1)),
+        [[u0, v0], [u1, v0], [u1, v1], [u0, v1]],
+        [[0, 1, 2], [0, 2, 3]],
+        material,
     )
 
 
-# corner signs of the six sides of a box, each counter-clockwise from outside, lower left first: -y, +x, +y, -x, top, bottom
+# corner signs of the six sides of a box, each counter-clockwise from outside, lower left first: -y, +x, +y,
+# -x, top, bottom
 _BOX = np.array(
     [
         [[-1, -1, -1], [1, -1, -1], [1, -1, 1], [-1, -1, 1]],
@@ -119,7 +125,9 @@ _BOX = np.array(
 _BOX_NORMALS = np.repeat(
     np.array([[0, -1, 0], [1, 0, 0], [0, 1, 0], [-1, 0, 0], [0, 0, 1], [0, 0, -1]], np.float32), 4, 0
 )
-_BOX_FACES = (np.arange(6)[:, None, None] * 4 + np.array([[0, 1, 2], [0, 2, 3]])).reshape(-1, 3).astype(np.int32)
+_BOX_FACES = (
+    (np.arange(6)[:, None, None] * 4 + np.array([[0, 1, 2], [0, 2, 3]])).reshape(-1, 3).astype(np.int32)
+)
 _BOX_UV = np.array([[0, 0], [1, 0], [1, 1], [0, 1]], np.float32)
 
 
@@ -129,8 +137,8 @@ def box(
     material: int | Sequence[int],
     tile: float | Sequence[float] = 1.0,
 ) -> Mesh:
-    """An axis-aligned box; material for all or for each side (-y, +x, +y, -x, top, bottom); tile is the texture's size in
-    metres (width, height)."""
+    """An axis-aligned box; material for all or for each side (-y, +x, +y, -x, top, bottom); tile is the
+    texture's size in metres (width, height)."""
     size = np.asarray(size, np.float32)
     vertices = (_BOX * (size / 2) + np.asarray(centre, np.float32)).reshape(-1, 3)
     extents = np.array([[size[0], size[2]], [size[1], size[2]]] * 2 + [[size[0], size[1]]] * 2, np.float32)
@@ -159,12 +167,21 @@ def sheet(points: np.ndarray, uv: np.ndarray, material: int | np.ndarray, closed
     normals /= np.linalg.norm(normals, axis=-1, keepdims=True) + 1e-9
     material = np.broadcast_to(np.asarray(material, np.int32), (n - 1, m - 1))
     return _pack(
-        points.reshape(-1, 3), normals.reshape(-1, 3), np.reshape(uv, (-1, 2)), faces, np.repeat(material.ravel(), 2)
+        points.reshape(-1, 3),
+        normals.reshape(-1, 3),
+        np.reshape(uv, (-1, 2)),
+        faces,
+        np.repeat(material.ravel(), 2),
     )
 
 
 def tube(
-    points: np.ndarray, radii: np.ndarray, material: int, segments: int = 8, tile: float = 1.0, capped: bool = False
+    points: np.ndarray,
+    radii: np.ndarray,
+    material: int,
+    segments: int = 8,
+    tile: float = 1.0,
+    capped: bool = False,
 ) -> Mesh:
     """A round tube through N×3 points with a radius at each (a scalar, or N); capped closes both ends."""
     points = np.asarray(points, float)
@@ -183,7 +200,8 @@ def tube(
     length = np.concatenate([[0], np.cumsum(np.linalg.norm(np.diff(points, axis=0), axis=1))])
     uv = np.stack(
         np.broadcast_arrays(
-            angle[None] / (2 * np.pi) * max(1.0, round(2 * np.pi * radii.max() / tile)), length[:, None] / tile
+            angle[None] / (2 * np.pi) * max(1.0, round(2 * np.pi * radii.max() / tile)),
+            length[:, None] / tile,
         ),
         -1,
     )
@@ -194,14 +212,23 @@ def _flip(mesh: Mesh) -> Mesh:
     return Mesh(mesh.vertices, -mesh.normals, mesh.uv, mesh.faces[:, ::-1].copy(), mesh.material)
 
 
-def ball(centre: Sequence[float], radii: Sequence[float], material: int, rings: int = 6, segments: int = 8,
-         bumps: np.ndarray | None = None, tile: float = 1.0) -> Mesh:
+def ball(
+    centre: Sequence[float],
+    radii: Sequence[float],
+    material: int,
+    rings: int = 6,
+    segments: int = 8,
+    bumps: np.ndarray | None = None,
+    tile: float = 1.0,
+) -> Mesh:
     """An ellipsoid; bumps (rings × segments, relative) roughen it, as tree crowns need."""
     polar = np.linspace(0, np.pi, rings)
     azimuth = np.linspace(0, 2 * np.pi, segments + 1)
     directions = np.stack(
         np.broadcast_arrays(
-            np.sin(polar)[:, None] * np.cos(azimuth), np.sin(polar)[:, None] * np.sin(azimuth), np.cos(polar)[:, None]
+            np.sin(polar)[:, None] * np.cos(azimuth),
+            np.sin(polar)[:, None] * np.sin(azimuth),
+            np.cos(polar)[:, None],
         ),
         -1,
     )
@@ -223,9 +250,11 @@ def ball(centre: Sequence[float], radii: Sequence[float], material: int, rings: 
     return Mesh(mesh.vertices, blended.reshape(-1, 3).astype(np.float32), mesh.uv, mesh.faces, mesh.material)
 
 
-def polygon(outline: np.ndarray, origin: Sequence[float], right: Sequence[float], up: Sequence[float],
-            material: int) -> Mesh:
-    """A flat convex polygon: outline M×2 in the plane spanned by right and up; uv maps its bounding box to one tile."""
+def polygon(
+    outline: np.ndarray, origin: Sequence[float], right: Sequence[float], up: Sequence[float], material: int
+) -> Mesh:
+    """A flat convex polygon: outline M×2 in the plane spanned by right and up; uv maps its bounding box to
+    one tile."""
     outline = np.asarray(outline, float)
     right, up = np.asarray(right, float), np.asarray(up, float)
     vertices = np.asarray(origin, float) + outline[:, :1] * right + outline[:, 1:] * up
@@ -233,8 +262,3 @@ def polygon(outline: np.ndarray, origin: Sequence[float], right: Sequence[float]
     normal = np.cross(right, up)
     fan = [[0, i, i + 1] for i in range(1, len(outline) - 1)]
     return _pack(vertices, np.tile(normal, (len(outline), 1)), (outline - low) / (high - low), fan, material)
-
-
-def instances(mesh: Mesh, poses: Sequence[np.ndarray]) -> Mesh:
-    """Copies of one mesh at many poses."""
-    return merge([mesh.transformed(p) for p in poses])

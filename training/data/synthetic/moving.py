@@ -1,4 +1,5 @@
-"""All that moves, placed at an instant: its mesh in the world, where each part was before, and where it may be seen."""
+"""All that moves, placed at an instant: its mesh in the world, where each part was before, and where it may
+be seen."""
 
 from __future__ import annotations
 
@@ -16,14 +17,17 @@ from geoseg_ros.training.data.synthetic.tracer import TracedMesh
 from geoseg_ros.training.data.synthetic.traffic import MOVING_SPEED, Mover
 
 _RANGE = 140.0  # metres; movers farther from the camera are left out
-_BEHIND = 25.0  # metres; movers farther behind the camera are left out (nearer ones may cast shadows into view)
+_BEHIND = (
+    25.0  # metres; movers farther behind the camera are left out (nearer ones may cast shadows into view)
+)
 _NEAR = 0.3
 
 
 @dataclass(frozen=True)
 class MovingParts:
-    """P rigid parts at one instant: their mesh, the part of each triangle, ``previous_from_current`` (P×4×4, world points
-    of a part to where they were), ``moves`` (P bool: faster than MOVING_SPEED), ``seen`` (H×W bool: pixels that may see one).
+    """P rigid parts at one instant: their mesh, the part of each triangle, ``previous_from_current`` (P×4×4,
+    world points of a part to where they were), ``moves`` (P bool: faster than MOVING_SPEED), ``seen`` (H×W
+    bool: pixels that may see one).
     """
 
     mesh: TracedMesh
@@ -42,10 +46,14 @@ class MovingScene:
         self._vertex_counts = [np.array([len(p.mesh.vertices) for p in m.figure.parts]) for m in movers]
         self._triangle_counts = [np.array([len(p.mesh.faces) for p in m.figure.parts]) for m in movers]
 
-    def at(self, time: float, before: float, world_from_camera: np.ndarray, camera: PinholeCamera) -> MovingParts | None:
+    def at(
+        self, time: float, before: float, world_from_camera: np.ndarray, camera: PinholeCamera
+    ) -> MovingParts | None:
         """The movers near the camera at a time, and where they were before; None where there are none."""
         camera_from_world = np.linalg.inv(world_from_camera)
-        chosen = [index for index, mover in enumerate(self._movers) if self._near(mover, time, camera_from_world)]
+        chosen = [
+            index for index, mover in enumerate(self._movers) if self._near(mover, time, camera_from_world)
+        ]
         if not chosen:
             return None
         now, then, moves = [], [], []
@@ -57,12 +65,17 @@ class MovingScene:
             moves += [speed > MOVING_SPEED] * len(mover.figure.parts)
         poses = np.array(now)
         mesh = merge([self._meshes[index] for index in chosen])
-        vertex_part = np.repeat(np.arange(len(poses)), np.concatenate([self._vertex_counts[i] for i in chosen]))
+        vertex_part = np.repeat(
+            np.arange(len(poses)), np.concatenate([self._vertex_counts[i] for i in chosen])
+        )
         placed = _placed(mesh, poses.astype(np.float32), vertex_part)
         figure_starts = np.cumsum([0] + [len(self._meshes[index].vertices) for index in chosen[:-1]])
         return MovingParts(
             TracedMesh(placed, self._table, self._atlas),
-            np.repeat(np.arange(len(poses), dtype=np.int32), np.concatenate([self._triangle_counts[i] for i in chosen])),
+            np.repeat(
+                np.arange(len(poses), dtype=np.int32),
+                np.concatenate([self._triangle_counts[i] for i in chosen]),
+            ),
             np.array(then) @ np.linalg.inv(poses),
             np.array(moves),
             _seen(placed.vertices, figure_starts, camera_from_world, camera),
@@ -79,17 +92,22 @@ def _placed(mesh: Mesh, poses: np.ndarray, vertex_part: np.ndarray) -> Mesh:
     return Mesh(vertices, np.einsum("nij,nj->ni", rotation, mesh.normals), mesh.uv, mesh.faces, mesh.material)
 
 
-def _seen(vertices: np.ndarray, starts: np.ndarray, camera_from_world: np.ndarray, camera: PinholeCamera) -> np.ndarray:
+def _seen(
+    vertices: np.ndarray, starts: np.ndarray, camera_from_world: np.ndarray, camera: PinholeCamera
+) -> np.ndarray:
     """Pixels inside the bounding rectangle of some figure; starts: the first vertex of each."""
     points = apply(camera_from_world[:3], vertices)
     z = np.maximum(points[:, 2], 1e-6)
-    pixels = np.stack([points[:, 0] / z * camera.fx + camera.cx, points[:, 1] / z * camera.fy + camera.cy], -1)
+    pixels = np.stack(
+        [points[:, 0] / z * camera.fx + camera.cx, points[:, 1] / z * camera.fy + camera.cy], -1
+    )
     low, high = np.minimum.reduceat(pixels, starts), np.maximum.reduceat(pixels, starts)
     near, far = np.minimum.reduceat(points[:, 2], starts), np.maximum.reduceat(points[:, 2], starts)
     mask = np.zeros((camera.height, camera.width), bool)
     size = np.array([camera.width, camera.height])
-    for (x0, y0), (x1, y1), closest in zip(np.clip(low - 1, 0, size).astype(int), np.clip(high + 2, 0, size).astype(int),
-                                           near):
+    for (x0, y0), (x1, y1), closest in zip(
+        np.clip(low - 1, 0, size).astype(int), np.clip(high + 2, 0, size).astype(int), near
+    ):
         if closest < _NEAR:
             x0, y0, (x1, y1) = 0, 0, size
         mask[y0:y1, x0:x1] = True

@@ -1,4 +1,5 @@
-"""The camera's own marks on the picture: pixels' area, exposure, white balance, tone, blur, vignetting, noise."""
+"""The camera's own marks on the picture: pixels' area, exposure, white balance, tone, blur, vignetting,
+noise."""
 
 from __future__ import annotations
 
@@ -14,9 +15,12 @@ _CURVE_END = 4.0  # linear radiance (after exposure) that the tone curve covers
 
 
 class Sensor:
-    """Turns linear radiance into 8-bit RGB; all properties are drawn by seed. ``strength`` scales the imperfections."""
+    """Turns linear radiance into 8-bit RGB; all properties are drawn by seed. ``strength`` scales the
+    imperfections."""
 
-    def __init__(self, rng: np.random.Generator, width: int, height: int, brightness: float, strength: float) -> None:
+    def __init__(
+        self, rng: np.random.Generator, width: int, height: int, brightness: float, strength: float
+    ) -> None:
         """brightness: typical radiance of a sunlit or overcast scene, which exposure brings to mid-grey."""
         self._gain = float(0.5 * np.exp(rng.normal(0.1, 0.33)) / brightness)
         white = np.clip(np.exp(rng.normal(0, 0.07, 3)), 0.8, 1.25)
@@ -36,7 +40,9 @@ class Sensor:
         display = np.clip(_PIVOT + (display - _PIVOT) * rng.uniform(1.0, 1.9), 0, 1)
         self._curve = (255 * (lift + (1 - lift) * display)).astype(np.float32)
         # one field of noise, read at another offset for each frame
-        self._noise_field = rng.standard_normal((height + _NOISE_SHIFT, width + _NOISE_SHIFT, 3), dtype=np.float32) * noise
+        self._noise_field = (
+            rng.standard_normal((height + _NOISE_SHIFT, width + _NOISE_SHIFT, 3), dtype=np.float32) * noise
+        )
         y, x = np.mgrid[0:height, 0:width].astype(np.float32)
         radius = np.hypot(x - width / 2, y - height / 2) / np.hypot(width / 2, height / 2)
         self._vignette = (1 - rng.uniform(0, 0.35) * strength * radius**2).astype(np.float32)[..., None]
@@ -64,17 +70,25 @@ class Sensor:
         total = image.copy()
         for k in (1, 2, 3):
             offset = k - 1.5
-            total += cv2.remap(image, x + step[..., 0] * offset, y + step[..., 1] * offset, cv2.INTER_LINEAR,
-                               borderMode=cv2.BORDER_REPLICATE)
+            total += cv2.remap(
+                image,
+                x + step[..., 0] * offset,
+                y + step[..., 1] * offset,
+                cv2.INTER_LINEAR,
+                borderMode=cv2.BORDER_REPLICATE,
+            )
         return total / 4
 
 
 def smooth_edges(radiance: np.ndarray, depth: np.ndarray, material: np.ndarray) -> np.ndarray:
-    """Radiance H×W×3 with softened outlines (changed in place): one ray per pixel leaves stairs where materials or depths (H×W) change."""
+    """Radiance H×W×3 with softened outlines (changed in place): one ray per pixel leaves stairs where
+    materials or depths (H×W) change."""
     inverse = 1.0 / depth
     edge = np.zeros(depth.shape, bool)
     for here, there in ((np.s_[:, 1:], np.s_[:, :-1]), (np.s_[1:], np.s_[:-1])):
-        jump = np.abs(inverse[here] - inverse[there]) > _DEPTH_JUMP * np.maximum(inverse[here], inverse[there])
+        jump = np.abs(inverse[here] - inverse[there]) > _DEPTH_JUMP * np.maximum(
+            inverse[here], inverse[there]
+        )
         jump |= material[here] != material[there]
         edge[here] |= jump
         edge[there] |= jump

@@ -26,7 +26,12 @@ class Shader:
         self._materials, self._atlas, self._weather = materials, atlas, weather
 
     def radiance(
-        self, hits: Hits, origin: np.ndarray, directions: np.ndarray, footprint: float, occluders: Sequence[TracedMesh]
+        self,
+        hits: Hits,
+        origin: np.ndarray,
+        directions: np.ndarray,
+        footprint: float,
+        occluders: Sequence[TracedMesh],
     ) -> np.ndarray:
         """Linear RGB N×3 along rays from one origin (3) along directions (N×3, not unit)."""
         length = np.sqrt(np.einsum("ij,ij->i", directions, directions))
@@ -36,11 +41,14 @@ class Shader:
         result[sky] = self._weather.sky(unit[sky], self._atlas)
         index = np.flatnonzero(~sky)
         if len(index):
-            result[index] = self._surfaces(hits, index, origin, directions[index], unit[index], length[index], footprint,
-                                           occluders)
+            result[index] = self._surfaces(
+                hits, index, origin, directions[index], unit[index], length[index], footprint, occluders
+            )
         return result
 
-    def _surfaces(self, hits: Hits, index, origin, directions, unit, length, footprint, occluders) -> np.ndarray:
+    def _surfaces(
+        self, hits: Hits, index, origin, directions, unit, length, footprint, occluders
+    ) -> np.ndarray:
         weather, table = self._weather, self._materials
         material = hits.material[index]
         distance = hits.distance[index]

@@ -14,7 +14,7 @@ from geoseg_ros.errors import ConfigError
 from geoseg_ros.training.data.synthetic.atlas import atlas_for
 from geoseg_ros.training.data.synthetic.buildings import build_buildings
 from geoseg_ros.training.data.synthetic.config import StreetConfig
-from geoseg_ros.training.data.synthetic.ego import Ego, speed_profile, TIME_STEP
+from geoseg_ros.training.data.synthetic.ego import TIME_STEP, Ego, speed_profile
 from geoseg_ros.training.data.synthetic.furniture import build_furniture
 from geoseg_ros.training.data.synthetic.layout import Layout
 from geoseg_ros.training.data.synthetic.materials import SKY, Materials
@@ -36,10 +36,11 @@ _NEAR = 0.05  # metres; nothing is drawn closer
 class SyntheticFrame:
     """One frame and its ground truth, all H×W arrays on the current image's grid.
 
-    image H×W×3 uint8 RGB; depth H×W float32, z in metres, +inf for the sky; semantic H×W uint8, ids of CAMVID_11;
-    flow_to_previous H×W×2 float32 (x, y) pixels from here to the same surface point in the previous image, also where it
-    was hidden there (NaN on the first frame); motion_mask H×W uint8, 255 where something moves by itself; world_from_camera
-    4×4 float64, camera in its optical frame (x right, y down, z forward), world z up; stamp in ns from the start.
+    image H×W×3 uint8 RGB; depth H×W float32, z in metres, +inf for the sky; semantic H×W uint8, ids of
+    CAMVID_11; flow_to_previous H×W×2 float32 (x, y) pixels from here to the same surface point in the
+    previous image, also where it was hidden there (NaN on the first frame); motion_mask H×W uint8, 255 where
+    something moves by itself; world_from_camera 4×4 float64, camera in its optical frame (x right, y down, z
+    forward), world z up; stamp in ns from the start.
     """
 
     index: int
@@ -55,8 +56,8 @@ class SyntheticFrame:
 class SyntheticStreet:
     """A street, its traffic and a drive through it, determined by ``seed`` and ``config`` alone.
 
-    Frames are random-access. ``threads``: how many frames of :meth:`frames`, or halves of one :meth:`frame`, are rendered at
-    once; the result does not depend on it.
+    Frames are random-access. ``threads``: how many frames of :meth:`frames`, or halves of one :meth:`frame`,
+    are rendered at once; the result does not depend on it.
     """
 
     def __init__(self, seed: int, config: StreetConfig | None = None, threads: int = 2) -> None:
@@ -84,9 +85,18 @@ class SyntheticStreet:
         camera = self.config.camera
         self._sensor = Sensor(streams[8], camera.width, camera.height, brightness, self.config.noise)
         rows, columns = np.mgrid[0 : camera.height, 0 : camera.width]
-        self._rays = np.stack(
-            [(columns - camera.cx) / camera.fx, (rows - camera.cy) / camera.fy, np.ones_like(rows, float)], -1
-        ).reshape(-1, 3).astype(np.float32)
+        self._rays = (
+            np.stack(
+                [
+                    (columns - camera.cx) / camera.fx,
+                    (rows - camera.cy) / camera.fy,
+                    np.ones_like(rows, float),
+                ],
+                -1,
+            )
+            .reshape(-1, 3)
+            .astype(np.float32)
+        )
 
     @property
     def camera(self) -> PinholeCamera:
@@ -114,7 +124,8 @@ class SyntheticStreet:
         return self._ego.world_from_camera(time)
 
     def vehicle_pose(self, time: float) -> np.ndarray:
-        """4×4 pose in the world of the vehicle's base (on the ground, x forward, y left, z up) at a time in seconds."""
+        """4×4 pose in the world of the vehicle's base (on the ground, x forward, y left, z up) at a time in
+        seconds."""
         return self._ego.body(time)
 
     def frame(self, index: int) -> SyntheticFrame:
@@ -127,7 +138,9 @@ class SyntheticStreet:
     def _draw(self, index: int, run: Callable[..., Iterable]) -> SyntheticFrame:
         """One frame; ``run`` maps the renderer over its halves, like ``map``."""
         if not 0 <= index < self.config.frames:
-            raise ConfigError(f"synthetic frame {index} asked for, expected 0 to {self.config.frames - 1}: raise duration")
+            raise ConfigError(
+                f"synthetic frame {index} asked for, expected 0 to {self.config.frames - 1}: raise duration"
+            )
         time, before = index / self.config.fps, (index - 1) / self.config.fps
         pose, previous = self._ego.world_from_camera(time), self._ego.world_from_camera(before)
         moving = self._moving.at(time, before, pose, self.camera)
@@ -152,7 +165,9 @@ class SyntheticStreet:
             pose,
         )
 
-    def _render(self, band: slice, pose: np.ndarray, previous: np.ndarray, moving: MovingParts | None) -> tuple:
+    def _render(
+        self, band: slice, pose: np.ndarray, previous: np.ndarray, moving: MovingParts | None
+    ) -> tuple:
         """Radiance, depth, material, flow and motion of a band of pixels."""
         rays = self._rays[band]
         directions = apply(pose[:3, :3], rays)
@@ -179,9 +194,17 @@ class SyntheticStreet:
             moved = (part >= 0) & moving.moves[part]
         return radiance, hits.distance, hits.material, flow, moved
 
-    def _flow(self, hits: Hits, rays: np.ndarray, part: np.ndarray, pose: np.ndarray, previous: np.ndarray,
-              moving: MovingParts | None) -> np.ndarray:
-        """Flow to the previous image (N×2): exact rigid motion of each surface; rotation alone for the sky."""
+    def _flow(
+        self,
+        hits: Hits,
+        rays: np.ndarray,
+        part: np.ndarray,
+        pose: np.ndarray,
+        previous: np.ndarray,
+        moving: MovingParts | None,
+    ) -> np.ndarray:
+        """Flow to the previous image (N×2): exact rigid motion of each surface; rotation alone for the
+        sky."""
         camera = self.camera
         camera_from_world = np.linalg.inv(previous)
         relative = (camera_from_world @ pose).astype(np.float32)

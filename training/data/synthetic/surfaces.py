@@ -16,11 +16,17 @@ _PATCH_HEIGHT = 0.006
 
 
 def strip(
-    ground: Ground, curve: Curve, s: tuple[float, float], t: tuple[float, float], above: float | tuple[float, float],
-    material: int, tile: float, fit: bool = False,
+    ground: Ground,
+    curve: Curve,
+    s: tuple[float, float],
+    t: tuple[float, float],
+    above: float | tuple[float, float],
+    material: int,
+    tile: float,
+    fit: bool = False,
 ) -> Mesh:
-    """A band along a curve between arc lengths s and offsets t, at one height above ground or one per edge. ``fit``
-    stretches one texture tile over the whole band instead of tiling in metres."""
+    """A band along a curve between arc lengths s and offsets t, at one height above ground or one per edge.
+    ``fit`` stretches one texture tile over the whole band instead of tiling in metres."""
     rows = max(2, int(np.ceil((s[1] - s[0]) / _STEP)) + 1)
     columns = max(2, int(np.ceil(abs(t[1] - t[0]) / 4.0)) + 1)
     along = np.linspace(s[0], s[1], rows)[:, None]
@@ -56,18 +62,35 @@ def _land(layout: Layout, materials: Materials, rng: np.random.Generator) -> Mes
     return sheet(layout.ground.lift(grid, -0.07), grid / 3.0, grass)
 
 
-def _carriageway(layout: Layout, road: Road, number: int, materials: Materials, rng: np.random.Generator) -> list[Mesh]:
+def _carriageway(
+    layout: Layout, road: Road, number: int, materials: Materials, rng: np.random.Generator
+) -> list[Mesh]:
     base = color(rng, "asphalt")
     texture = "cobbles" if rng.random() < 0.04 else "asphalt"
     tile = float(rng.uniform(2.0, 5.0))
-    asphalt = materials.add(texture, ROAD, [base, base * rng.uniform(0.4, 0.75), base * rng.uniform(1.2, 2.0)], tile,
-                            detail=rng.uniform(0.1, 0.5), gloss=float(rng.choice([0, 0, 0.02, 0.06])))
+    asphalt = materials.add(
+        texture,
+        ROAD,
+        [base, base * rng.uniform(0.4, 0.75), base * rng.uniform(1.2, 2.0)],
+        tile,
+        detail=rng.uniform(0.1, 0.5),
+        gloss=float(rng.choice([0, 0, 0.02, 0.06])),
+    )
     section = road.section
     # side roads lie a hair lower and reach under the main road's edge
     height, lead = (0.0, 0.0) if number == 0 else (-0.004, 1.0)
     span = (road.start - lead, road.end)
-    meshes = [strip(layout.ground, road.curve, span, (-section.half_width(-1), section.half_width(1)), height, asphalt,
-                    tile)]
+    meshes = [
+        strip(
+            layout.ground,
+            road.curve,
+            span,
+            (-section.half_width(-1), section.half_width(1)),
+            height,
+            asphalt,
+            tile,
+        )
+    ]
     # repairs, trenches and manholes
     patches = rng.poisson((road.end - road.start) / rng.uniform(15, 80))
     for _ in range(min(patches, 30)):
@@ -75,9 +98,20 @@ def _carriageway(layout: Layout, road: Road, number: int, materials: Materials, 
         patch = materials.add("asphalt", ROAD, [shade, shade * 0.6, shade * 1.5], tile, detail=0.3)
         s = rng.uniform(road.start, road.end - 6)
         t = rng.uniform(-section.half_width(-1) + 0.5, section.half_width(1) - 2.5)
-        length, width = (rng.uniform(4, 30), rng.uniform(0.4, 1.0)) if rng.random() < 0.4 else rng.uniform(0.5, 3.0, 2)
-        meshes.append(strip(layout.ground, road.curve, (s, min(s + length, road.end)), (t, t + width),
-                            height + _PATCH_HEIGHT, patch, tile))
+        length, width = (
+            (rng.uniform(4, 30), rng.uniform(0.4, 1.0)) if rng.random() < 0.4 else rng.uniform(0.5, 3.0, 2)
+        )
+        meshes.append(
+            strip(
+                layout.ground,
+                road.curve,
+                (s, min(s + length, road.end)),
+                (t, t + width),
+                height + _PATCH_HEIGHT,
+                patch,
+                tile,
+            )
+        )
     return meshes
 
 
@@ -132,10 +166,14 @@ def _crossing_markings(layout: Layout, road: Road, paint: int, rng: np.random.Ge
             meshes.append(strip(ground, curve, (s, s + length), (t, t + stripe), _PAINT_HEIGHT, paint, 1.0))
 
     if road is not layout.main:
-        lane = (-layout.drive) * section.lane_width  # traffic towards the main road drives against the curve's s
+        lane = (
+            -layout.drive
+        ) * section.lane_width  # traffic towards the main road drives against the curve's s
         stop = road.start + 1.5
         if rng.random() < 0.6:
-            meshes.append(strip(ground, curve, (stop, stop + 0.4), tuple(sorted((0.0, -lane))), _PAINT_HEIGHT, paint, 1))
+            meshes.append(
+                strip(ground, curve, (stop, stop + 0.4), tuple(sorted((0.0, -lane))), _PAINT_HEIGHT, paint, 1)
+            )
         if rng.random() < 0.4:
             zebra(stop + 1.5, 3.0)
         return meshes
@@ -148,49 +186,114 @@ def _crossing_markings(layout: Layout, road: Road, paint: int, rng: np.random.Ge
             t = -layout.drive * section.lane_width * (rng.integers(section.lanes) + 0.5)
             meshes += [
                 strip(ground, curve, (s - 8.0, s - 5.0), (t - 0.09, t + 0.09), _PAINT_HEIGHT, paint, 1.0),
-                *(strip(ground, curve, (s - 5.0 + k * 0.2, s - 4.78 + k * 0.2), (t - w, t + w), _PAINT_HEIGHT, paint, 1.0)
-                  for k, w in enumerate((0.5, 0.4, 0.3, 0.2, 0.1))),
-                strip(ground, curve, (s - 1.0, s - 0.6), tuple(sorted((0.0, -layout.drive * section.lanes *
-                      section.lane_width))), _PAINT_HEIGHT, paint, 1.0),
+                *(
+                    strip(
+                        ground,
+                        curve,
+                        (s - 5.0 + k * 0.2, s - 4.78 + k * 0.2),
+                        (t - w, t + w),
+                        _PAINT_HEIGHT,
+                        paint,
+                        1.0,
+                    )
+                    for k, w in enumerate((0.5, 0.4, 0.3, 0.2, 0.1))
+                ),
+                strip(
+                    ground,
+                    curve,
+                    (s - 1.0, s - 0.6),
+                    tuple(sorted((0.0, -layout.drive * section.lanes * section.lane_width))),
+                    _PAINT_HEIGHT,
+                    paint,
+                    1.0,
+                ),
             ]
     return meshes
 
 
-def _sides(layout: Layout, road: Road, number: int, materials: Materials, rng: np.random.Generator) -> list[Mesh]:
+def _sides(
+    layout: Layout, road: Road, number: int, materials: Materials, rng: np.random.Generator
+) -> list[Mesh]:
     """Kerbs, pavements and what lies between them and the walls."""
     meshes = []
     section, ground, curve = road.section, layout.ground, road.curve
     texture = str(rng.choice(["paving", "asphalt", "concrete", "cobbles"], p=[0.5, 0.25, 0.2, 0.05]))
     floor = color(rng, "pavement")
     tile = float(rng.uniform(1.5, 4.0))
-    pavement = materials.add(texture, PAVEMENT, [floor, floor * rng.uniform(0.3, 0.8), floor * 1.3], tile, detail=0.35)
+    pavement = materials.add(
+        texture, PAVEMENT, [floor, floor * rng.uniform(0.3, 0.8), floor * 1.3], tile, detail=0.35
+    )
     stone = color(rng, "pavement")
     kerb = materials.add("concrete", PAVEMENT, [stone, stone * 0.6], 1.0)
-    paved = {"terraced": 0.8, "residential": 0.15, "commercial": 0.95, "avenue": 0.35, "rural": 0.0}[layout.kind]
+    paved = {"terraced": 0.8, "residential": 0.15, "commercial": 0.95, "avenue": 0.35, "rural": 0.0}[
+        layout.kind
+    ]
     for side in (-1, 1):
         edge = section.half_width(side)
         height = KERB - 0.02 * (number > 0)
         outer = edge + section.pavement
-        front = materials.add("concrete" if rng.random() < 0.6 else "paving", PAVEMENT, ["pavement", "pavement"], 3.0) \
-            if rng.random() < paved else materials.add("grass", TREE, ["grass", "soil", "leaf"], 2.5, detail=0.5)
+        front = (
+            materials.add(
+                "concrete" if rng.random() < 0.6 else "paving", PAVEMENT, ["pavement", "pavement"], 3.0
+            )
+            if rng.random() < paved
+            else materials.add("grass", TREE, ["grass", "soil", "leaf"], 2.5, detail=0.5)
+        )
         has_pavement = layout.kind != "rural" or rng.random() < 0.3
         strip_of_grass = rng.random() < (0.4 if layout.kind in ("residential", "avenue") else 0.08)
         for s0, s1 in road.stretches(side):
             if has_pavement:
-                meshes.append(strip(ground, curve, (s0, s1), (side * edge, side * (edge + 0.015)), (0.0, height), kerb, 1.0))
-                meshes.append(strip(ground, curve, (s0, s1), (side * (edge + 0.015), side * (edge + 0.14)), height, kerb, 1.0))
+                meshes.append(
+                    strip(
+                        ground,
+                        curve,
+                        (s0, s1),
+                        (side * edge, side * (edge + 0.015)),
+                        (0.0, height),
+                        kerb,
+                        1.0,
+                    )
+                )
+                meshes.append(
+                    strip(
+                        ground,
+                        curve,
+                        (s0, s1),
+                        (side * (edge + 0.015), side * (edge + 0.14)),
+                        height,
+                        kerb,
+                        1.0,
+                    )
+                )
                 if strip_of_grass and section.pavement > 2.2:
                     lawn = materials.add("grass", TREE, ["grass", "soil", "leaf"], 2.5, detail=0.5)
                     middle = edge + 0.14 + 0.9
-                    meshes.append(strip(ground, curve, (s0 + 4, s1 - 4), (side * (edge + 0.14), side * middle),
-                                        height + 0.02, lawn, 2.5))
-                meshes.append(strip(ground, curve, (s0, s1), (side * (edge + 0.14), side * outer), height, pavement, tile))
+                    meshes.append(
+                        strip(
+                            ground,
+                            curve,
+                            (s0 + 4, s1 - 4),
+                            (side * (edge + 0.14), side * middle),
+                            height + 0.02,
+                            lawn,
+                            2.5,
+                        )
+                    )
+                meshes.append(
+                    strip(
+                        ground, curve, (s0, s1), (side * (edge + 0.14), side * outer), height, pavement, tile
+                    )
+                )
             else:
-                meshes.append(strip(ground, curve, (s0, s1), (side * edge, side * outer), (-0.03, 0.05), front, 2.5))
+                meshes.append(
+                    strip(ground, curve, (s0, s1), (side * edge, side * outer), (-0.03, 0.05), front, 2.5)
+                )
         first = road.start if number == 0 else road.start + layout.section.pavement + layout.section.setback
         for s0, s1 in road.stretches(side, 3.0 if number == 0 else 0.0):
             s0 = max(s0, first)
             if s1 - s0 > 1:
                 reach = outer + section.setback + (14.0 if number == 0 else 4.0)
-                meshes.append(strip(ground, curve, (s0, s1), (side * outer, side * reach), height - 0.015, front, 2.5))
+                meshes.append(
+                    strip(ground, curve, (s0, s1), (side * outer, side * reach), height - 0.015, front, 2.5)
+                )
     return meshes

@@ -19,8 +19,8 @@ _EPSILON = 0.004  # metres past a hole
 
 @dataclass
 class Hits:
-    """N rays: distance along the ray in units of its direction (inf: none), material id (-1: none), triangle, texture
-    coordinates N×2, unit normal N×3 (towards nobody in particular)."""
+    """N rays: distance along the ray in units of its direction (inf: none), material id (-1: none), triangle,
+    texture coordinates N×2, unit normal N×3 (towards nobody in particular)."""
 
     distance: np.ndarray
     material: np.ndarray
@@ -72,10 +72,16 @@ class TracedMesh:
         for _ in range(2):
             if not len(index):
                 break
-            holes = self._is_hole(triangle[index], result["u"][index], result["v"][index],
-                                  np.full(len(index), _CUTOUT_LEVEL, np.float32))
+            holes = self._is_hole(
+                triangle[index],
+                result["u"][index],
+                result["v"][index],
+                np.full(len(index), _CUTOUT_LEVEL, np.float32),
+            )
             index = index[holes]
-            again = np.ascontiguousarray(origins[index] + directions[index] * (result["tfar"][index, None] + 0.02))
+            again = np.ascontiguousarray(
+                origins[index] + directions[index] * (result["tfar"][index, None] + 0.02)
+            )
             onward = self._scene.run(again, np.ascontiguousarray(directions[index]), output=1)
             for name in ("u", "v", "primID"):
                 result[name][index] = onward[name]

@@ -16,11 +16,13 @@ from geoseg_ros.training.data.synthetic.people import Figure, bicycle, cyclist, 
 from geoseg_ros.training.data.synthetic.vehicles import VehicleModel, car, truck
 
 MOVING_SPEED = 0.2  # m/s: slower counts as standing
+_WATCHED = 60.0  # metres around the camera within which nobody drives through anybody
 
 
 @dataclass(frozen=True)
 class Mover:
-    """A figure that follows a path: distances along it (m) at ``times``; ``radius`` (m) for keeping clear of others."""
+    """A figure that follows a path: distances along it (m) at ``times``; ``radius`` (m) for keeping clear of
+    others."""
 
     figure: Figure
     path: Curve
@@ -45,9 +47,9 @@ class Mover:
         cycle = self.cycle + self.distance(time) / self.figure.stride
         return [body @ part.local(cycle) for part in self.figure.parts]
 
-    def positions(self) -> np.ndarray:
-        """World xy over all times, T×2."""
-        return self.path.point(self.travelled)
+
+def _squared(offsets: np.ndarray) -> np.ndarray:
+    return (offsets**2).sum(1)
 
 
 class Traffic:
@@ -82,14 +84,18 @@ class Traffic:
     def _add(self, figure: Figure, path: Curve, travelled: np.ndarray, above: float, radius: float) -> bool:
         """Let a figure move, or stand where its path never goes on; False where it would hit someone."""
         positions = path.point(travelled)
-        for taken, other in zip(self._taken, self._radii):
-            if (((positions - taken) ** 2).sum(1) < (0.85 * (radius + other)) ** 2).any():
+        seen = _squared(positions - self._taken[0]) < _WATCHED**2
+        for taken, other in zip(self._taken, self._radii, strict=True):
+            if (seen & (_squared(positions - taken) < (0.85 * (radius + other)) ** 2)).any():
                 return False
         self._taken.append(positions)
         self._radii.append(radius)
         mover = Mover(figure, path, self._ego.times, travelled, above, radius, float(self._rng.random()))
         if np.ptp(travelled) == 0.0:
-            self.standing += [p.mesh.transformed(q) for p, q in zip(figure.parts, mover.part_poses(self._layout.ground, 0.0))]
+            self.standing += [
+                p.mesh.transformed(q)
+                for p, q in zip(figure.parts, mover.part_poses(self._layout.ground, 0.0))
+            ]
         else:
             self.movers.append(mover)
         return True
@@ -111,10 +117,17 @@ class Traffic:
                         figure, model = self._vehicle(big=False)
                         if rng.random() < fill:
                             forward = (side < 0) == (self._layout.drive > 0) or rng.random() < 0.2
-                            yaw = float(road.curve.yaw(cursor)) + (0 if forward else np.pi) + rng.normal(0, 0.02)
+                            yaw = (
+                                float(road.curve.yaw(cursor))
+                                + (0 if forward else np.pi)
+                                + rng.normal(0, 0.02)
+                            )
                             xy = road.curve.point(cursor + model.length / 2, t + rng.normal(0, 0.08))
-                            self.standing.append(figure.parts[0].mesh.transformed(
-                                self._layout.ground.resting(xy, np.asarray(yaw))))
+                            self.standing.append(
+                                figure.parts[0].mesh.transformed(
+                                    self._layout.ground.resting(xy, np.asarray(yaw))
+                                )
+                            )
                         cursor += model.length + rng.uniform(0.5, 1.6)
 
     def _cars(self) -> None:
@@ -125,8 +138,13 @@ class Traffic:
             for _ in range(int(rng.integers(1, 4))):
                 figure, model = self._vehicle()
                 change = rng.uniform(-0.5, 2.0) * np.clip(ego.times, 0, 6) * (np.ptp(ego.travelled) > 0.5)
-                self._add(figure, ego.path, np.maximum.accumulate(ego.travelled + gap + model.length / 2 + change),
-                          0.0, 0.5 * model.length)
+                self._add(
+                    figure,
+                    ego.path,
+                    np.maximum.accumulate(ego.travelled + gap + model.length / 2 + change),
+                    0.0,
+                    0.5 * model.length,
+                )
                 gap += model.length + rng.uniform(6.0, 25.0)
         time_span = float(ego.times[-1])
         for lane in range(section.lanes):
@@ -140,14 +158,22 @@ class Traffic:
                 figure, model = self._vehicle()
                 along = path.end - (ego.start - curve.start + position)
                 self._add(figure, path, self._constant(along, speed), 0.0, 0.5 * model.length)
-                position += model.length + (rng.uniform(2, 8) if standing else rng.uniform(12, 60)) / self._density
+                position += (
+                    model.length + (rng.uniform(2, 8) if standing else rng.uniform(12, 60)) / self._density
+                )
             if lane > 0:  # the same direction, in the other lane
                 path = curve.lane(curve.start, curve.end, -t)
                 speed = rng.uniform(2.0, 14.0)
                 position = rng.uniform(-5.0, 20.0)
                 while position < self._reach + 100:
                     figure, model = self._vehicle()
-                    self._add(figure, path, self._constant(ego.start - curve.start + position, speed), 0.0, 0.5 * model.length)
+                    self._add(
+                        figure,
+                        path,
+                        self._constant(ego.start - curve.start + position, speed),
+                        0.0,
+                        0.5 * model.length,
+                    )
                     position += model.length + rng.uniform(10, 50)
 
     def _crossing_cars(self) -> None:
@@ -163,11 +189,23 @@ class Traffic:
                     self._add(figure, path, self._constant(arm.end - stop, 0.0), 0.0, 0.5 * model.length)
                 else:
                     speed = rng.uniform(2.0, 8.0)
-                    self._add(figure, path, self._constant(arm.end - rng.uniform(2, 60), speed), 0.0, 0.5 * model.length)
+                    self._add(
+                        figure,
+                        path,
+                        self._constant(arm.end - rng.uniform(2, 60), speed),
+                        0.0,
+                        0.5 * model.length,
+                    )
             if rng.random() < 0.5:
                 figure, model = self._vehicle()
                 away = arm.curve.lane(-8.0, arm.end, -lane)
-                self._add(figure, away, self._constant(rng.uniform(5, 30), rng.uniform(2, 9)), 0.0, 0.5 * model.length)
+                self._add(
+                    figure,
+                    away,
+                    self._constant(rng.uniform(5, 30), rng.uniform(2, 9)),
+                    0.0,
+                    0.5 * model.length,
+                )
 
     def _places(self, low: float, high: float, mean_gap: float) -> np.ndarray:
         """Positions ahead of the ego's start, denser close by."""
@@ -183,7 +221,11 @@ class Traffic:
         for s in self._places(0.0, self._reach + 80, 24.0):
             side = rng.choice([-1, 1])
             onward = (side < 0) == (layout.drive > 0)
-            path = curve.lane(curve.start, curve.end, side * kerb) if onward else curve.lane(curve.end, curve.start, side * kerb)
+            path = (
+                curve.lane(curve.start, curve.end, side * kerb)
+                if onward
+                else curve.lane(curve.end, curve.start, side * kerb)
+            )
             along = s - curve.start if onward else path.end - (s - curve.start)
             speed = 0.0 if rng.random() < 0.4 else rng.uniform(2.0, 7.0)
             self._add(self._riders[int(rng.integers(3))], path, self._constant(along, speed), 0.0, 0.9)
@@ -191,8 +233,11 @@ class Traffic:
             side = rng.choice([-1, 1])
             t = side * (section.half_width(side) + rng.choice([0.7, section.pavement - 0.4]))
             yaw = float(curve.yaw(s)) + rng.choice([0, np.pi / 2, np.pi]) + rng.normal(0, 0.2)
-            self.standing.append(self._bicycles[int(rng.integers(2))].transformed(
-                layout.ground.upright(curve.point(s, t), yaw, KERB)))
+            self.standing.append(
+                self._bicycles[int(rng.integers(2))].transformed(
+                    layout.ground.upright(curve.point(s, t), yaw, KERB)
+                )
+            )
 
     def _pedestrians(self) -> None:
         rng, layout = self._rng, self._layout
@@ -204,9 +249,13 @@ class Traffic:
             choice = rng.random()
             above = KERB - 0.02
             if choice < 0.12:  # over the road
-                across = curve.point(s, np.linspace(side * (half + 2.0), -side * (section.half_width(-side) + 2.0), 12))
+                across = curve.point(
+                    s, np.linspace(side * (half + 2.0), -side * (section.half_width(-side) + 2.0), 12)
+                )
                 path = Curve(across)
-                travelled = np.clip(self._constant(rng.uniform(0.0, path.end * 0.8), rng.uniform(0.8, 1.7)), 0.0, path.end)
+                travelled = np.clip(
+                    self._constant(rng.uniform(0.0, path.end * 0.8), rng.uniform(0.8, 1.7)), 0.0, path.end
+                )
                 self._add(figure, path, travelled, 0.01, 0.35)
                 continue
             t = side * (half + rng.uniform(0.5, max(0.7, section.pavement - 0.3)))

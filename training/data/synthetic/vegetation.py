@@ -9,7 +9,13 @@ from geoseg_ros.training.data.synthetic.materials import BUILDING, TREE, Materia
 from geoseg_ros.training.data.synthetic.mesh import Mesh, ball, box, merge, pose, tube
 from geoseg_ros.training.data.synthetic.palette import color
 
-_SPACING = {"terraced": (14, 60), "residential": (7, 25), "commercial": (12, 50), "avenue": (6, 14), "rural": (5, 20)}
+_SPACING = {
+    "terraced": (14, 60),
+    "residential": (7, 25),
+    "commercial": (12, 50),
+    "avenue": (6, 14),
+    "rural": (5, 20),
+}
 
 
 def _bumps(rng: np.random.Generator, rings: int, segments: int, strength: float) -> np.ndarray:
@@ -22,15 +28,30 @@ def broadleaf(rng: np.random.Generator, materials: Materials, leaf: np.ndarray) 
     spread = height * rng.uniform(0.22, 0.36)
     fork = height * rng.uniform(0.25, 0.4)
     bark = materials.add("bark", TREE, ["bark", "bark"], 0.8)
-    foliage = materials.add("leaves", TREE, [leaf, leaf * rng.uniform(0.3, 0.6), leaf * 1.5], rng.uniform(1.6, 3.0),
-                            cutout=True, detail=0.5)
+    foliage = materials.add(
+        "leaves",
+        TREE,
+        [leaf, leaf * rng.uniform(0.3, 0.6), leaf * 1.5],
+        rng.uniform(1.6, 3.0),
+        cutout=True,
+        detail=0.5,
+    )
     core = materials.add("hedge", TREE, [leaf * 0.5, leaf * 0.2, leaf], 2.0, detail=0.5)
     lean = rng.normal(0, 0.03, 2) * fork
-    parts = [tube([[0, 0, -0.2], [*lean / 2, fork / 2], [*lean, fork * 1.4]], [0.05 * spread + 0.08, 0.05 * spread + 0.05,
-                  0.08], bark, 7, 0.8)]
+    parts = [
+        tube(
+            [[0, 0, -0.2], [*lean / 2, fork / 2], [*lean, fork * 1.4]],
+            [0.05 * spread + 0.08, 0.05 * spread + 0.05, 0.08],
+            bark,
+            7,
+            0.8,
+        )
+    ]
     for _ in range(3):
         tip = rng.normal(0, spread * 0.45, 2)
-        parts.append(tube([[*lean, fork], [*tip, height * rng.uniform(0.6, 0.8)]], [0.07, 0.03], bark, 5, 0.8))
+        parts.append(
+            tube([[*lean, fork], [*tip, height * rng.uniform(0.6, 0.8)]], [0.07, 0.03], bark, 5, 0.8)
+        )
     for number in range(int(rng.integers(3, 6))):
         offset = rng.normal(0, 0.45, 2) * spread * (number > 0)
         level = rng.uniform(fork + 0.2 * height, height * 0.85) if number else (fork + height) / 2 + 0.3
@@ -81,8 +102,17 @@ def bare(rng: np.random.Generator, materials: Materials, leaf: np.ndarray) -> Me
     spread = height * 0.28
     for _ in range(3):
         offset = rng.normal(0, 0.3, 2) * spread
-        parts.append(ball((*offset, height * 0.66), np.array([0.9, 0.9, 1.0]) * spread, twig, 8, 10,
-                          _bumps(rng, 8, 10, 0.12), 2.0))
+        parts.append(
+            ball(
+                (*offset, height * 0.66),
+                np.array([0.9, 0.9, 1.0]) * spread,
+                twig,
+                8,
+                10,
+                _bumps(rng, 8, 10, 0.12),
+                2.0,
+            )
+        )
     return merge(parts)
 
 
@@ -93,8 +123,12 @@ def bush(rng: np.random.Generator, materials: Materials, leaf: np.ndarray) -> Me
     core = materials.add("hedge", TREE, [shade * 0.6, shade * 0.25, shade], 1.2, detail=0.5)
     size = rng.uniform(0.5, 1.3)
     radii = np.array([size, size, size * rng.uniform(0.7, 1.2)])
-    return merge([ball((0, 0, radii[2] * 0.7), radii, foliage, 6, 9, _bumps(rng, 6, 9, 0.14), 1.5),
-                  ball((0, 0, radii[2] * 0.7), radii * 0.85, core, 5, 7, _bumps(rng, 5, 7, 0.12), 1.5)])
+    return merge(
+        [
+            ball((0, 0, radii[2] * 0.7), radii, foliage, 6, 9, _bumps(rng, 6, 9, 0.14), 1.5),
+            ball((0, 0, radii[2] * 0.7), radii * 0.85, core, 5, 7, _bumps(rng, 5, 7, 0.12), 1.5),
+        ]
+    )
 
 
 def build_vegetation(layout: Layout, materials: Materials, rng: np.random.Generator) -> list[Mesh]:
@@ -102,7 +136,10 @@ def build_vegetation(layout: Layout, materials: Materials, rng: np.random.Genera
     season = rng.random()
     leaf = color(rng, "leaf")
     kinds = [bare] * 2 if season < 0.2 else [broadleaf, broadleaf, conifer]
-    models = [kind(rng, materials, leaf * rng.uniform(0.7, 1.3, 3).astype(np.float32)) for kind in (*kinds, kinds[0])]
+    models = [
+        kind(rng, materials, leaf * rng.uniform(0.7, 1.3, 3).astype(np.float32))
+        for kind in (*kinds, kinds[0])
+    ]
     bushes = [bush(rng, materials, leaf * rng.uniform(0.7, 1.3, 3).astype(np.float32)) for _ in range(2)]
     meshes: list[Mesh] = []
     spacing = rng.uniform(*_SPACING[layout.kind])
@@ -118,9 +155,19 @@ def build_vegetation(layout: Layout, materials: Materials, rng: np.random.Genera
                         meshes.append(_plant(layout, road, s, side * row, rng, models))
                 if layout.kind in ("residential", "avenue", "rural") and section.setback > 1.5:
                     for s in np.arange(s0, s1, rng.uniform(4, 12)):
-                        t = rng.uniform(edge + section.pavement + 0.9, max(line - 0.5, edge + section.pavement + 1.0))
-                        meshes.append(_plant(layout, road, s + rng.uniform(0, 3), side * t, rng,
-                                             bushes if rng.random() < 0.7 else models))
+                        t = rng.uniform(
+                            edge + section.pavement + 0.9, max(line - 0.5, edge + section.pavement + 1.0)
+                        )
+                        meshes.append(
+                            _plant(
+                                layout,
+                                road,
+                                s + rng.uniform(0, 3),
+                                side * t,
+                                rng,
+                                bushes if rng.random() < 0.7 else models,
+                            )
+                        )
     return meshes + _horizon(layout, materials, rng, leaf)
 
 

@@ -14,8 +14,8 @@ from geoseg_ros.training.data.synthetic.mesh import apply
 class Weather:
     """Sun direction (world, towards the sun), its radiance and that of the sky (linear RGB), clouds and haze.
 
-    ``haze`` is the extinction per metre, ``cover`` the share of sky under clouds (0…1), ``sky_rise`` how soon above the
-    horizon the sky reaches the zenith's colour.
+    ``haze`` is the extinction per metre, ``cover`` the share of sky under clouds (0…1), ``sky_rise`` how soon
+    above the horizon the sky reaches the zenith's colour.
     """
 
     sun_direction: np.ndarray
@@ -59,7 +59,9 @@ def draw_weather(rng: np.random.Generator, atlas: Atlas) -> Weather:
     overcast = rng.random() < 0.3
     elevation = np.deg2rad(rng.uniform(45, 80) if overcast else rng.uniform(12, 65))
     azimuth = rng.uniform(0, 2 * np.pi)
-    direction = np.array([np.cos(azimuth) * np.cos(elevation), np.sin(azimuth) * np.cos(elevation), np.sin(elevation)])
+    direction = np.array(
+        [np.cos(azimuth) * np.cos(elevation), np.sin(azimuth) * np.cos(elevation), np.sin(elevation)]
+    )
     warmth = np.clip((35 - np.rad2deg(elevation)) / 30, 0, 1) * rng.uniform(0.2, 1.0)
     tint = np.array([1.0, 0.95 - 0.18 * warmth, 0.88 - 0.45 * warmth])
     if overcast:
