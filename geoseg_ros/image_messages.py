@@ -1,7 +1,7 @@
 """``sensor_msgs/Image`` and ``CompressedImage`` to RGB arrays and back.
 
-Messages are duck-typed: rclpy's and rosbags' classes both work. Reading is zero-copy up to the colour conversion: an
-``rgb8`` image without padding is a view of the message's own memory.
+Messages are duck-typed: rclpy's and rosbags' classes both work. Reading is zero-copy up to the colour
+conversion: an ``rgb8`` image without padding is a view of the message's own memory.
 """
 
 from __future__ import annotations
@@ -63,10 +63,11 @@ _WRITTEN = {  # encodings of the outputs: sample type, samples per pixel
 
 
 def decode_image(msg: Any) -> np.ndarray:
-    """The RGB picture of a ``sensor_msgs/Image``: H×W×3 uint8, contiguous; 16-bit samples are scaled by 255/65535.
+    """The RGB picture of a ``sensor_msgs/Image``: H×W×3 uint8, contiguous; 16-bit samples are scaled by
+    255/65535.
 
-    The result may share the message's memory. Encodings beyond :data:`ENCODINGS` go to ``cv_bridge`` where that is
-    installed. Raises :class:`ImageError`, which names field, value and what was expected.
+    The result may share the message's memory. Encodings beyond :data:`ENCODINGS` go to ``cv_bridge`` where
+    that is installed. Raises :class:`ImageError`, which names field, value and what was expected.
     """
     encoding = msg.encoding
     for side in ("width", "height"):
@@ -86,16 +87,20 @@ def decode_image(msg: Any) -> np.ndarray:
 def decode_compressed(msg: Any) -> np.ndarray:
     """The RGB picture of a JPEG or PNG ``sensor_msgs/CompressedImage``: H×W×3 uint8, contiguous.
 
-    A ``format`` of image_transport ("bayer_rggb8; jpeg compressed") says how the decoded samples are to be read.
-    Raises :class:`ImageError` for other formats, and for empty, damaged or truncated data.
+    A ``format`` of image_transport ("bayer_rggb8; jpeg compressed") says how the decoded samples are to be
+    read. Raises :class:`ImageError` for other formats, and for empty, damaged or truncated data.
     """
     data = np.frombuffer(msg.data, np.uint8)
     kind = _picture_kind(data)
     if kind is None:
         start = data[:4].tobytes().hex() or "nothing"
-        raise ImageError(f"data of {data.size} bytes with format '{msg.format}' starts with {start}, expected JPEG or PNG")
+        raise ImageError(
+            f"data of {data.size} bytes with format '{msg.format}' starts with {start}, expected JPEG or PNG"
+        )
     if kind == "JPEG" and data.tobytes().rfind(b"\xff\xd9") < 0:
-        raise ImageError(f"data is a JPEG of {data.size} bytes without its end marker, expected a whole picture")
+        raise ImageError(
+            f"data is a JPEG of {data.size} bytes without its end marker, expected a whole picture"
+        )
     flags = cv2.IMREAD_ANYCOLOR | cv2.IMREAD_ANYDEPTH | cv2.IMREAD_IGNORE_ORIENTATION
     try:
         picture = cv2.imdecode(data, flags)
@@ -114,7 +119,8 @@ def decode_compressed(msg: Any) -> np.ndarray:
 
 
 def encode_image(array: np.ndarray, encoding: str) -> dict[str, Any]:
-    """The fields of a ``sensor_msgs/Image`` for H×W or H×W×C: data is a contiguous 1-D uint8 array, a view if it can be.
+    """The fields of a ``sensor_msgs/Image`` for H×W or H×W×C: data is a contiguous 1-D uint8 array, a view if
+    it can be.
 
     Raises :class:`ImageError` when the array's type or shape does not fit the encoding.
     """
@@ -170,7 +176,9 @@ def _check_data(msg: Any, rows: int, row_bytes: int) -> None:
         raise ImageError(f"step is {msg.step}, expected at least {row_bytes} for {described}")
     needed = msg.step * (rows - 1) + row_bytes
     if len(msg.data) < needed:
-        raise ImageError(f"data has {len(msg.data)} bytes, expected {needed} for {described} with step {msg.step}")
+        raise ImageError(
+            f"data has {len(msg.data)} bytes, expected {needed} for {described} with step {msg.step}"
+        )
 
 
 def _to_8_bit(samples: np.ndarray) -> np.ndarray:

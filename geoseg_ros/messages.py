@@ -1,7 +1,9 @@
-"""From a :class:`~geoseg_ros.perception.Perception` to the fields of the ROS messages that publish it, and images back.
+"""From a :class:`~geoseg_ros.perception.Perception` to the fields of the ROS messages that publish it, and
+images back.
 
-The one place that decides how an output looks as a message. No rclpy here: fields are dicts that fit rclpy's and
-rosbags' message classes alike; the header is the caller's, copied from the image that the output came from.
+The one place that decides how an output looks as a message. No rclpy here: fields are dicts that fit rclpy's
+and rosbags' message classes alike; the header is the caller's, copied from the image that the output came
+from.
 """
 
 from __future__ import annotations
@@ -74,19 +76,21 @@ def output_messages(
 ) -> dict[str, dict[str, Any]]:
     """Message fields (without header) by topic suffix, for those of ``topics`` that this frame has data for.
 
-    A frame without a calibrated camera has no depth, motion and ego-motion; one without a previous frame has no motion
-    and ego-motion, and a flow of NaN.
-    ``depth_encoding``: 32FC1 (metres, NaN unknown) or 16UC1 (millimetres, 0 unknown or beyond 65.535 m).
-    Raises :class:`ConfigError` for an unknown depth encoding and KeyError for a topic not in :data:`OUTPUTS`.
+    A frame without a calibrated camera has no depth, motion and ego-motion; one without a previous frame has
+    no motion and ego-motion, and a flow of NaN. ``depth_encoding``: 32FC1 (metres, NaN unknown) or 16UC1
+    (millimetres, 0 unknown or beyond 65.535 m). Raises :class:`ConfigError` for an unknown depth encoding and
+    KeyError for a topic not in :data:`OUTPUTS`.
     """
     if depth_encoding not in DEPTH_ENCODINGS:
-        raise ConfigError(f"depth_encoding is '{depth_encoding}', expected one of {', '.join(DEPTH_ENCODINGS)}")
+        raise ConfigError(
+            f"depth_encoding is '{depth_encoding}', expected one of {', '.join(DEPTH_ENCODINGS)}"
+        )
     messages = {topic: _BUILDERS[topic](perception, labels, depth_encoding) for topic in topics}
     return {topic: fields for topic, fields in messages.items() if fields is not None}
 
 
 def label_info(labels: LabelSet, threshold: float = 0.0) -> dict[str, Any]:
-    """The fields of a ``vision_msgs/LabelInfo`` (without header): class ids are the values in ``semantic/image``."""
+    """Fields of a ``vision_msgs/LabelInfo`` without header; class ids as in ``semantic/image``."""
     classes = [{"class_id": index, "class_name": name} for index, name in enumerate(labels.names)]
     return {"class_map": classes, "threshold": threshold}
 
@@ -124,11 +128,14 @@ def _depth_camera_info(perception: Perception, labels: LabelSet, _: str) -> dict
 
 
 def _depth_color(perception: Perception, labels: LabelSet, _: str) -> dict[str, Any] | None:
-    return None if perception.depth is None else encode_image(colorize.colorize_depth(perception.depth), "rgb8")
+    return (
+        None if perception.depth is None else encode_image(colorize.colorize_depth(perception.depth), "rgb8")
+    )
 
 
 def _depth_points(perception: Perception, labels: LabelSet, _: str) -> dict[str, Any] | None:
-    """An organised cloud (one point per pixel, row by row; NaN where depth is unknown), so that pixels keep their place.
+    """An organised cloud (one point per pixel, row by row; NaN where depth is unknown), so that pixels keep
+    their place.
 
     Fields x, y, z (metres, optical frame), rgb (packed 0x00RRGGBB as PCL and RViz read it), label (class id).
     """
@@ -146,7 +153,12 @@ def _depth_points(perception: Perception, labels: LabelSet, _: str) -> dict[str,
         "height": height,
         "width": width,
         "fields": [
-            {"name": name, "offset": 4 * index, "datatype": _UINT32 if name == "label" else _FLOAT32, "count": 1}
+            {
+                "name": name,
+                "offset": 4 * index,
+                "datatype": _UINT32 if name == "label" else _FLOAT32,
+                "count": 1,
+            }
             for index, name in enumerate(_POINT_FIELDS)
         ],
         "is_bigendian": False,
@@ -170,11 +182,15 @@ def _motion_mask(perception: Perception, labels: LabelSet, _: str) -> dict[str, 
 
 
 def _motion_probability(perception: Perception, labels: LabelSet, _: str) -> dict[str, Any] | None:
-    return None if perception.motion_probability is None else encode_image(perception.motion_probability, "32FC1")
+    return (
+        None
+        if perception.motion_probability is None
+        else encode_image(perception.motion_probability, "32FC1")
+    )
 
 
 def _ego_motion(perception: Perception, labels: LabelSet, _: str) -> dict[str, Any] | None:
-    """The camera's twist in its own optical frame; covariance row-major, order x y z, rotation about x y z."""
+    """The camera's twist in its own optical frame; covariance row-major: x y z, rotation about x y z."""
     ego: EgoMotion | None = perception.ego_motion
     if ego is None:
         return None

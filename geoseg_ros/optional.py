@@ -1,4 +1,4 @@
-"""Packages that every ROS 2 desktop install has but the Python wheels lack: imported here only, ``None`` when absent."""
+"""Packages that ROS 2 desktop installs have but the Python wheels lack; ``None`` when absent."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From a perception to message fields: one table, one place. Values, encodings, and what a frame has no data for."""
+"""From a perception to message fields. Values, encodings, and what a frame has no data for."""
 
 from __future__ import annotations
 
@@ -24,7 +24,12 @@ def perception() -> Perception:
     depth = random.uniform(1.0, 60.0, (HEIGHT, WIDTH)).astype(np.float32)
     depth[0], depth[1] = np.nan, np.inf
     ego_motion = EgoMotion(
-        np.eye(4), 0.1, np.array([1.0, 2.0, 3.0]), np.array([4.0, 5.0, 6.0]), np.arange(36.0).reshape(6, 6), "odometry"
+        np.eye(4),
+        0.1,
+        np.array([1.0, 2.0, 3.0]),
+        np.array([4.0, 5.0, 6.0]),
+        np.arange(36.0).reshape(6, 6),
+        "odometry",
     )
     return Perception(
         stamp=1,
@@ -52,7 +57,9 @@ def test_images_carry_the_arrays(perception: Perception) -> None:
     np.testing.assert_array_equal(values(messages["depth/image"], np.float32), perception.depth)
     np.testing.assert_array_equal(values(messages["flow/image"], np.float32, 2), perception.flow)
     np.testing.assert_array_equal(values(messages["motion/mask"], np.uint8), perception.motion_mask)
-    np.testing.assert_array_equal(values(messages["motion/probability"], np.float32), perception.motion_probability)
+    np.testing.assert_array_equal(
+        values(messages["motion/probability"], np.float32), perception.motion_probability
+    )
     for topic in ("semantic/color", "depth/color", "flow/color"):
         assert messages[topic]["encoding"] == "rgb8" and values(messages[topic], np.uint8, 3).any()
 
@@ -76,7 +83,9 @@ def test_depth_in_millimetres_is_zero_where_unknown_or_too_far(perception: Perce
 def test_points_are_organised_and_lie_on_the_rays_of_their_pixels(perception: Perception) -> None:
     cloud = output_messages(perception, CAMVID_11, ["depth/points"])["depth/points"]
     assert (cloud["height"], cloud["width"], cloud["is_dense"]) == (HEIGHT, WIDTH, False)
-    assert cloud["row_step"] == WIDTH * cloud["point_step"] and len(cloud["data"]) == HEIGHT * cloud["row_step"]
+    assert (
+        cloud["row_step"] == WIDTH * cloud["point_step"] and len(cloud["data"]) == HEIGHT * cloud["row_step"]
+    )
     layout = np.dtype(
         {
             "names": [field["name"] for field in cloud["fields"]],
@@ -122,7 +131,10 @@ def test_a_frame_without_camera_or_previous_frame_has_fewer_messages(perception:
 
 
 def test_only_what_is_asked_for_is_made(perception: Perception) -> None:
-    assert list(output_messages(perception, CAMVID_11, ["flow/color", "depth/image"])) == ["flow/color", "depth/image"]
+    assert list(output_messages(perception, CAMVID_11, ["flow/color", "depth/image"])) == [
+        "flow/color",
+        "depth/image",
+    ]
     assert output_messages(perception, CAMVID_11, []) == {}
 
 

@@ -16,7 +16,9 @@ from geoseg_ros import optional
 from geoseg_ros.errors import ImageError
 from geoseg_ros.messages import ENCODINGS, decode_compressed, decode_image, encode_image
 
-SIZES = st.tuples(st.integers(2, 24).map(lambda side: 2 * side), st.integers(2, 16).map(lambda side: 2 * side))
+SIZES = st.tuples(
+    st.integers(2, 24).map(lambda side: 2 * side), st.integers(2, 16).map(lambda side: 2 * side)
+)
 SAMPLES = {  # encoding: sample type, samples per pixel, OpenCV's conversion of the 8-bit samples
     "mono8": (np.uint8, 1, cv2.COLOR_GRAY2RGB),
     "mono16": (np.uint16, 1, cv2.COLOR_GRAY2RGB),
@@ -40,7 +42,9 @@ SAMPLES = {  # encoding: sample type, samples per pixel, OpenCV's conversion of 
 }
 
 
-def message(samples: np.ndarray, encoding: str, padding: int = 0, big_endian: bool = False) -> SimpleNamespace:
+def message(
+    samples: np.ndarray, encoding: str, padding: int = 0, big_endian: bool = False
+) -> SimpleNamespace:
     """An Image with ``padding`` bytes of noise after each row, in the byte order asked for."""
     ordered = samples.astype(samples.dtype.newbyteorder(">" if big_endian else "<"))
     rows = ordered.reshape(samples.shape[0], -1).view(np.uint8)
@@ -120,7 +124,11 @@ def test_the_last_row_needs_no_padding() -> None:
     np.testing.assert_array_equal(decode_image(image), samples)
 
 
-@given(size=SIZES, encoding=st.sampled_from(["mono8", "mono16", "16UC1", "32FC1", "32FC2", "rgb8"]), seed=st.integers(0, 99))
+@given(
+    size=SIZES,
+    encoding=st.sampled_from(["mono8", "mono16", "16UC1", "32FC1", "32FC2", "rgb8"]),
+    seed=st.integers(0, 99),
+)
 def test_what_is_encoded_can_be_read_back(size: tuple[int, int], encoding: str, seed: int) -> None:
     dtype, channels = {
         "mono8": (np.uint8, 1), "mono16": (np.uint16, 1), "16UC1": (np.uint16, 1), "32FC1": (np.float32, 1),
@@ -150,7 +158,10 @@ def test_what_is_encoded_can_be_read_back(size: tuple[int, int], encoding: str, 
         ({"encoding": "32FC1"}, "encoding is '32FC1', expected one of"),
         ({"encoding": "yuv422", "width": 7}, "width is 7, expected an even number for encoding yuv422"),
         ({"encoding": "nv12", "height": 5}, "height is 5, expected an even number for encoding nv12"),
-        ({"encoding": "nv12", "data": b"\0" * 100}, "data has 100 bytes, expected 200 for 8×6 nv12 with step 24"),
+        (
+            {"encoding": "nv12", "data": b"\0" * 100},
+            "data has 100 bytes, expected 200 for 8×6 nv12 with step 24",
+        ),
     ],
 )
 def test_what_cannot_be_an_image_is_named(changes: dict[str, object], sentence: str) -> None:
@@ -174,7 +185,9 @@ def test_what_cannot_be_an_image_is_named(changes: dict[str, object], sentence: 
 def test_hostile_fields_give_an_image_or_an_image_error(
     width: int, height: int, step: int, encoding: str, data: bytes
 ) -> None:
-    image = SimpleNamespace(width=width, height=height, step=step, encoding=encoding, is_bigendian=0, data=data)
+    image = SimpleNamespace(
+        width=width, height=height, step=step, encoding=encoding, is_bigendian=0, data=data
+    )
     try:
         assert decode_image(image).shape == (height, width, 3)
     except ImageError:
@@ -184,12 +197,22 @@ def test_hostile_fields_give_an_image_or_an_image_error(
 @pytest.mark.parametrize(
     "array_, encoding, sentence",
     [
-        (np.zeros((4, 4), np.float64), "32FC1", "array for 32FC1 is float64 of shape (4, 4), expected float32 with 1"),
-        (np.zeros((4, 4, 3), np.uint8), "mono8", "array for mono8 is uint8 of shape (4, 4, 3), expected uint8 with 1"),
+        (
+            np.zeros((4, 4), np.float64),
+            "32FC1",
+            "array for 32FC1 is float64 of shape (4, 4), expected float32 with 1",
+        ),
+        (
+            np.zeros((4, 4, 3), np.uint8),
+            "mono8",
+            "array for mono8 is uint8 of shape (4, 4, 3), expected uint8 with 1",
+        ),
         (np.zeros((4, 4), np.uint8), "jpeg", "encoding is 'jpeg', expected one of mono8"),
     ],
 )
-def test_what_does_not_fit_its_encoding_is_not_written(array_: np.ndarray, encoding: str, sentence: str) -> None:
+def test_what_does_not_fit_its_encoding_is_not_written(
+    array_: np.ndarray, encoding: str, sentence: str
+) -> None:
     with pytest.raises(ImageError) as caught:
         encode_image(array_, encoding)
     assert str(caught.value).startswith(sentence)
@@ -202,8 +225,12 @@ def compressed(picture: np.ndarray, extension: str, kind: str) -> SimpleNamespac
 def test_png_keeps_colours_and_scales_sixteen_bits() -> None:
     rgb = noise(0, 9, 11, 3)
     bgr = cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR)
-    np.testing.assert_array_equal(decode_compressed(compressed(bgr, ".png", "rgb8; png compressed bgr8")), rgb)
-    np.testing.assert_array_equal(decode_compressed(compressed(bgr.astype(np.uint16) * 257, ".png", "png")), rgb)
+    np.testing.assert_array_equal(
+        decode_compressed(compressed(bgr, ".png", "rgb8; png compressed bgr8")), rgb
+    )
+    np.testing.assert_array_equal(
+        decode_compressed(compressed(bgr.astype(np.uint16) * 257, ".png", "png")), rgb
+    )
     grey = decode_compressed(compressed(rgb[..., 0], ".png", "mono8; png compressed mono8"))
     np.testing.assert_array_equal(grey, np.repeat(rgb[..., :1], 3, axis=2))
     transparent = cv2.cvtColor(rgb, cv2.COLOR_RGB2BGRA)
@@ -212,7 +239,9 @@ def test_png_keeps_colours_and_scales_sixteen_bits() -> None:
 
 def test_jpeg_is_close_and_in_the_right_order() -> None:
     picture = np.full((16, 16, 3), (30, 90, 220), np.uint8)  # blue, green, red
-    assert np.abs(decode_compressed(compressed(picture, ".jpg", "jpeg")).astype(int) - (220, 90, 30)).max() < 6
+    assert (
+        np.abs(decode_compressed(compressed(picture, ".jpg", "jpeg")).astype(int) - (220, 90, 30)).max() < 6
+    )
     stored_as_rgb = decode_compressed(compressed(picture, ".jpg", "rgb8; jpeg compressed rgb8"))
     assert np.abs(stored_as_rgb.astype(int) - (30, 90, 220)).max() < 6
 
@@ -260,14 +289,26 @@ def test_unknown_encodings_go_to_cv_bridge_where_it_is_installed(monkeypatch: py
     image = message(noise(0, 6, 8, 3, dtype=np.uint16), "rgb16")
     assert (decode_image(image) == 7).all()
     image.encoding = "rgb9"
-    with pytest.raises(ImageError, match="encoding is 'rgb9', which cv_bridge cannot convert: no such encoding"):
+    with pytest.raises(
+        ImageError, match="encoding is 'rgb9', which cv_bridge cannot convert: no such encoding"
+    ):
         decode_image(image)
 
 
 def test_cv_bridge_agrees_where_it_is_installed() -> None:
     cv_bridge = pytest.importorskip("cv_bridge")
     sensor_msgs = pytest.importorskip("sensor_msgs.msg")
-    for encoding in ("mono8", "rgb8", "bgr8", "rgba8", "bgra8", "bayer_rggb8", "bayer_grbg8", "yuv422", "yuv422_yuy2"):
+    for encoding in (
+        "mono8",
+        "rgb8",
+        "bgr8",
+        "rgba8",
+        "bgra8",
+        "bayer_rggb8",
+        "bayer_grbg8",
+        "yuv422",
+        "yuv422_yuy2",
+    ):
         dtype, channels, _ = SAMPLES[encoding]
         plain = message(noise(3, 6, 8, channels, dtype=dtype).squeeze(), encoding)
         image = sensor_msgs.Image(**vars(plain))

@@ -1,4 +1,4 @@
-"""Memory that one frame frees serves the next one, instead of going back to the system and being faulted in anew."""
+"""Memory that one frame frees serves the next one instead of going back to the system."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Play a rosbag2 onto topics, in the recording's time: ``bag_player BAG [--rate 2] [--loop] [--clock]``.
 
-Messages go out as they were recorded, byte for byte, so their stamps are the recording's. ROS arguments follow
-``--ros-args``. Stands in for ``ros2 bag play`` where that is not installed.
+Messages go out as they were recorded, byte for byte, so their stamps are the recording's. ROS arguments
+follow ``--ros-args``. Stands in for ``ros2 bag play`` where that is not installed.
 """
 
 from __future__ import annotations
@@ -45,28 +45,38 @@ class BagPlayer(Node):
         for topic, info in topics.items():
             kind = message_class(info.msgtype)
             if kind is None:
-                self.get_logger().warning(f"topic {topic} has type {info.msgtype}, which is not installed: not played")
+                self.get_logger().warning(
+                    f"topic {topic} has type {info.msgtype}, which is not installed: not played"
+                )
                 continue
-            self._publishers_by_topic[topic] = self.create_publisher(kind, remap.get(topic, topic), _qos(info.latched))
+            self._publishers_by_topic[topic] = self.create_publisher(
+                kind, remap.get(topic, topic), _qos(info.latched)
+            )
         self._clock_publisher = self.create_publisher(Clock, "/clock", _QUEUE_DEPTH) if clock else None
 
     def wait_for_subscribers(self, topics: Iterable[tuple[str, int]], stop: threading.Event) -> None:
-        """Wait until each topic (its name in the bag) has that many subscribers. Raises BagError for one not played."""
+        """Wait until each topic (named as in the bag) has so many subscribers; BagError for others."""
         waiting = []
         for topic, subscribers in topics:
             if topic not in self._publishers_by_topic:
                 played = ", ".join(sorted(self._publishers_by_topic))
                 raise BagError(f"topic {topic} to wait for is not played, expected some of {played}")
             waiting.append((self._publishers_by_topic[topic], subscribers))
-        while not stop.is_set() and any(publisher.get_subscription_count() < count for publisher, count in waiting):
+        while not stop.is_set() and any(
+            publisher.get_subscription_count() < count for publisher, count in waiting
+        ):
             self._executor.spin_once(timeout_sec=_POLL_PERIOD)
         if waiting:
             self._sleep_until(time.monotonic() + SETTLING, stop)
 
-    def play(self, messages: Iterable[tuple[str, int, str, bytes]], start: int, rate: float, stop: threading.Event) -> None:
-        """Publish (topic, time in ns, type, CDR bytes) when their time has come, ``rate`` times as fast as recorded."""
+    def play(
+        self, messages: Iterable[tuple[str, int, str, bytes]], start: int, rate: float, stop: threading.Event
+    ) -> None:
+        """Publish (topic, time in ns, type, CDR bytes) when their time has come, ``rate`` times as fast."""
         began = time.monotonic()
-        for topic, stamp, _, data in _with_ticks(messages, start, rate, ticking=self._clock_publisher is not None):
+        for topic, stamp, _, data in _with_ticks(
+            messages, start, rate, ticking=self._clock_publisher is not None
+        ):
             self._sleep_until(began + (stamp - start) / NANOSECONDS / rate, stop)
             if stop.is_set():
                 return
@@ -88,7 +98,7 @@ class BagPlayer(Node):
 def _with_ticks(
     messages: Iterable[tuple[str, int, str, bytes]], start: int, rate: float, ticking: bool
 ) -> Iterator[tuple[str, int, str, bytes]]:
-    """The messages, with an entry of no topic wherever /clock is due (every 1/:data:`CLOCK_RATE` s of wall time)."""
+    """The messages, with an entry of no topic wherever /clock is due (:data:`CLOCK_RATE` in wall time)."""
     period = int(NANOSECONDS * rate / CLOCK_RATE)
     tick = start
     for message in messages:
@@ -159,7 +169,11 @@ def main(args: Sequence[str] | None = None) -> int:
         with BagReader(options.bag) as reader:
             if not reader.count:
                 raise BagError(f"{options.bag} holds no messages")
-            topics = {name: info for name, info in reader.topics.items() if name in (options.topics or reader.topics)}
+            topics = {
+                name: info
+                for name, info in reader.topics.items()
+                if name in (options.topics or reader.topics)
+            }
             player = BagPlayer(topics, dict(options.remap), options.clock)
             try:
                 player.wait_for_subscribers(map(_awaited, options.wait_for), stop)

@@ -1,4 +1,4 @@
-"""Which camera an image was taken with: the camera_info of its stamp, else the latest of its frame and size."""
+"""Which camera took an image: the camera_info of its stamp, else the latest of its frame and size."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class CameraCache:
         self._by_stamp: OrderedDict[Stamp, PinholeCamera] = OrderedDict()
 
     def add(self, message: Any, rectified: bool) -> None:
-        """Keep a ``sensor_msgs/CameraInfo``. Raises CameraError for one that describes no camera, and keeps nothing."""
+        """Keep a ``sensor_msgs/CameraInfo``. Raises CameraError, and keeps nothing, for no valid camera."""
         camera = PinholeCamera.from_camera_info(message, rectified=rectified)
         with self._lock:
             self._latest[camera.frame_id, camera.width, camera.height] = camera

@@ -1,4 +1,4 @@
-"""What the node says about itself on ``/diagnostics``: state, rates, ages, drops by cause, device, memory, losses."""
+"""What the node says on ``/diagnostics``: state, rates, ages, drops by cause, device, memory, losses."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ MEBIBYTE = 1 << 20
 
 
 class Problems:
-    """Errors and warnings about the same thing, logged at most every :data:`LOG_PERIOD` seconds, the latest kept."""
+    """Errors and warnings, logged at most every :data:`LOG_PERIOD` seconds by key, the latest kept."""
 
     def __init__(self, logger: RcutilsLogger) -> None:
         self._logger = logger
@@ -60,7 +60,9 @@ class Problems:
             if now - logged < LOG_PERIOD:
                 self._logged[key] = (logged, repeated + 1)
                 return ""
-            self._logged = {other: entry for other, entry in self._logged.items() if now - entry[0] < FORGET_PERIOD}
+            self._logged = {
+                other: entry for other, entry in self._logged.items() if now - entry[0] < FORGET_PERIOD
+            }
             self._logged[key] = (now, 0)
         return f"{text} ({repeated} more like this since the last message)" if repeated else text
 
@@ -90,7 +92,9 @@ class Diagnostics:
         self._describe = describe
         self._period = period
         self._publisher = node.create_publisher(DiagnosticArray, "/diagnostics", 10)
-        self._timer = node.create_timer(period(), self._publish, clock=Clock(clock_type=ClockType.STEADY_TIME))
+        self._timer = node.create_timer(
+            period(), self._publish, clock=Clock(clock_type=ClockType.STEADY_TIME)
+        )
 
     def _publish(self) -> None:
         self._timer.timer_period_ns = int(self._period() * 1e9)
@@ -122,7 +126,9 @@ def frame_values(snapshot: Snapshot) -> dict[str, str]:
     for name, (median, late) in quantiles.items():
         values[f"{name} p50 [ms]"] = f"{median * 1e3:.1f}"
         values[f"{name} p99 [ms]"] = f"{late * 1e3:.1f}"
-    values.update({f"stage {stage} [ms]": f"{seconds * 1e3:.1f}" for stage, seconds in snapshot.stages.items()})
+    values.update(
+        {f"stage {stage} [ms]": f"{seconds * 1e3:.1f}" for stage, seconds in snapshot.stages.items()}
+    )
     return values
 
 
@@ -143,6 +149,6 @@ def loss_advice(snapshot: Snapshot, topic: str) -> str:
     profile = dds_environment({"ROS_DISTRO": os.environ.get("ROS_DISTRO", "")})
     settings = " ".join(f"{name}={path}" for name, path in profile.items())
     return (
-        f"{snapshot.lost} of {snapshot.sent} images on {topic} were lost before this node: start the camera's process "
-        f"with {settings} (Fast DDS), or lower its rate or resolution"
+        f"{snapshot.lost} of {snapshot.sent} images on {topic} were lost before this node: start the "
+        f"camera's process with {settings} (Fast DDS), or lower its rate or resolution"
     )

@@ -1,4 +1,4 @@
-"""The pipeline on the device asked for; on a smaller input, then on the CPU, where that device's memory runs out."""
+"""The pipeline on the device asked for; where its memory runs out, on a smaller input, then on the CPU."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Inference:
         warn: Callable[[str], None],
         create: Callable[..., Pipeline] = Pipeline,
     ) -> None:
-        """Build the pipeline and warm it up. Raises BundleError or ConfigError for a model or setting it cannot use."""
+        """Build the pipeline and warm it up. Raises BundleError or ConfigError where that is impossible."""
         width, height = bundle.input_size
         self._ways = [
             _Way(device, device, None),

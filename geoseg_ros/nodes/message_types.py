@@ -27,8 +27,8 @@ def message_class(type_name: str) -> type | None:
 def fill(message: Any, fields: Mapping[str, Any]) -> Any:
     """Set a message's fields from the dicts of :mod:`geoseg_ros.messages`; returns the message.
 
-    Bytes are copied into the ``array.array('B')`` that the message has already, so that filling the same message
-    again allocates nothing; other types would be looked at byte by byte.
+    Bytes are copied into the ``array.array('B')`` that the message has already, so that filling the same
+    message again allocates nothing; other types would be looked at byte by byte.
     """
     for name, value in fields.items():
         if isinstance(value, Mapping):

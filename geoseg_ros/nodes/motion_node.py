@@ -11,7 +11,9 @@ from geoseg_ros.nodes import perception_node
 
 def main(args: Sequence[str] | None = None) -> int:
     """Run the node until SIGINT or SIGTERM; returns the exit code."""
-    return perception_node.main(args, [topic for topic in OUTPUTS if topic.startswith(("flow/", "motion/", "ego_motion"))])
+    return perception_node.main(
+        args, [topic for topic in OUTPUTS if topic.startswith(("flow/", "motion/", "ego_motion"))]
+    )
 
 
 if __name__ == "__main__":

@@ -28,7 +28,7 @@ LABELS = "labels"
 
 @dataclass(frozen=True)
 class Declaration:
-    """One parameter. ``effect``: when a change counts. ``check`` raises GeosegError for a value that cannot be used."""
+    """One parameter. ``effect``: when a change counts. ``check`` raises GeosegError for a bad value."""
 
     name: str
     default: Any
@@ -104,7 +104,9 @@ PARAMETERS: tuple[Declaration, ...] = (
         choices=tuple(OUTPUTS),
         effect=ON_CONFIGURE,
     ),
-    Declaration("lazy", True, "Compute only what a subscriber listens to; false: always compute all outputs."),
+    Declaration(
+        "lazy", True, "Compute only what a subscriber listens to; false: always compute all outputs."
+    ),
     Declaration(
         "image_transport",
         "auto",
@@ -125,10 +127,12 @@ PARAMETERS: tuple[Declaration, ...] = (
     Declaration(
         "depth_encoding",
         "32FC1",
-        "Format of depth/image: 32FC1 is metres with NaN for unknown, 16UC1 is millimetres with 0 for unknown.",
+        "Format of depth/image: 32FC1 is metres, NaN for unknown; 16UC1 is millimetres, 0 for unknown.",
         choices=DEPTH_ENCODINGS,
     ),
-    Declaration("diagnostics_period", 1.0, "Time between two messages on /diagnostics.", unit="s", bounds=(0.1, 60.0)),
+    Declaration(
+        "diagnostics_period", 1.0, "Time between two messages on /diagnostics.", unit="s", bounds=(0.1, 60.0)
+    ),
     Declaration(
         "autostart",
         True,
@@ -138,7 +142,7 @@ PARAMETERS: tuple[Declaration, ...] = (
     Declaration(
         LABELS,
         "",
-        "Class names, palette and dynamic classes of the model as JSON; set by the node when it is configured.",
+        "Class names, palette and dynamic classes of the model as JSON; the node sets it when configured.",
         effect=AT_START,
     ),
 )
@@ -148,7 +152,7 @@ class Parameters:
     """The node's parameters as attributes (``parameters.lazy``), always at their current value."""
 
     def __init__(self, node: Node, outputs: Sequence[str]) -> None:
-        """Declare all of them, with ``outputs`` as that parameter's default. Raises ConfigError for a bad value."""
+        """Declare all, with ``outputs`` as that parameter's default. Raises ConfigError for a bad value."""
         from rclpy.exceptions import InvalidParameterValueException
 
         self._node = node
@@ -200,7 +204,9 @@ def _descriptor(declaration: Declaration) -> Any:
     from rcl_interfaces.msg import FloatingPointRange, ParameterDescriptor
 
     unit = f" [{declaration.unit}]" if declaration.unit else ""
-    ranges = [FloatingPointRange(from_value=low, to_value=high) for low, high in filter(None, [declaration.bounds])]
+    ranges = [
+        FloatingPointRange(from_value=low, to_value=high) for low, high in filter(None, [declaration.bounds])
+    ]
     return ParameterDescriptor(
         description=f"{declaration.description}{unit} Changes count {declaration.effect}."
         if declaration.effect != AT_START
@@ -220,7 +226,7 @@ def parameter_table() -> str:
         allowed = "output topics, see above" if is_outputs else declaration.constraint
         unit = f" {declaration.unit}" if declaration.unit else ""
         rows.append(
-            f"| `{declaration.name}` | {default}{unit} | {allowed}{unit if allowed else ''} | {declaration.effect} "
-            f"| {declaration.description} |"
+            f"| `{declaration.name}` | {default}{unit} | {allowed}{unit if allowed else ''} "
+            f"| {declaration.effect} | {declaration.description} |"
         )
     return "\n".join(rows) + "\n"

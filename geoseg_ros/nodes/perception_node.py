@@ -1,7 +1,8 @@
 """The lifecycle node ``geoseg``: camera in; semantics, depth, flow, ego-motion and motion out.
 
-The executor's thread receives images and leaves the newest in a slot; one other thread decodes it, infers what is
-subscribed to, and publishes that. Run as ``perception_node`` or ``python -m geoseg_ros.nodes.perception_node``.
+The executor's thread receives images and leaves the newest in a slot; one other thread decodes it, infers
+what is subscribed to, and publishes that. Run as ``perception_node`` or ``python -m
+geoseg_ros.nodes.perception_node``.
 """
 
 from __future__ import annotations
@@ -26,7 +27,14 @@ from geoseg_ros.messages import OUTPUTS, decode_compressed, decode_image, needed
 from geoseg_ros.nodes import process
 from geoseg_ros.nodes.allocator import keep_freed_memory
 from geoseg_ros.nodes.cameras import CameraCache
-from geoseg_ros.nodes.diagnostics import Diagnostics, Problems, Report, frame_values, loss_advice, memory_values
+from geoseg_ros.nodes.diagnostics import (
+    Diagnostics,
+    Problems,
+    Report,
+    frame_values,
+    loss_advice,
+    memory_values,
+)
 from geoseg_ros.nodes.inference import Inference
 from geoseg_ros.nodes.parameters import Parameters
 from geoseg_ros.nodes.publishers import LabelPublisher, OutputPublishers
@@ -173,7 +181,9 @@ class PerceptionNode(LifecycleNode):
         try:
             self.cameras.add(message, rectified=self.parameters.rectified)
         except CameraError as error:
-            uncalibrated = message.k[0] == 0.0  # what a driver without a calibration sends; anything else is a fault
+            uncalibrated = (
+                message.k[0] == 0.0
+            )  # what a driver without a calibration sends; anything else is a fault
             report = self.problems.warn if uncalibrated else self.problems.error
             report(f"{topic} {message.header.frame_id}", f"{topic}: {error}; no metric output from it")
 
@@ -202,7 +212,9 @@ class PerceptionNode(LifecycleNode):
         camera = self._camera_of(frame, image.shape[1], image.shape[0], needed_outputs(topics))
         started = time.monotonic()
         perception = self.inference.run(
-            lambda pipeline: pipeline.step(image, camera, _nanoseconds(header), outputs=needed_outputs(topics))
+            lambda pipeline: pipeline.step(
+                image, camera, _nanoseconds(header), outputs=needed_outputs(topics)
+            )
         )
         inferred = time.monotonic()
         messages = output_messages(perception, self.labels, topics, self.parameters.depth_encoding)
@@ -214,7 +226,9 @@ class PerceptionNode(LifecycleNode):
         stages = {**perception.timings, "messages": now - inferred}
         self.statistics.published(inferred - started, now - frame.arrived, stamp_age, stages)
 
-    def _camera_of(self, frame: Frame, width: int, height: int, outputs: frozenset[str]) -> PinholeCamera | None:
+    def _camera_of(
+        self, frame: Frame, width: int, height: int, outputs: frozenset[str]
+    ) -> PinholeCamera | None:
         header = frame.message.header
         camera = self.cameras.find(header, width, height)
         now = time.monotonic()
@@ -223,14 +237,17 @@ class PerceptionNode(LifecycleNode):
         elif now - self._camera_seen > CAMERA_PATIENCE:
             self.problems.warn(
                 "camera",
-                f"{frame.topic}: image of frame '{header.frame_id}' {width}×{height} has no calibrated camera, so no "
-                f"depth, motion or ego-motion; {self.resolve_topic_name('camera_info')} gave {self.cameras.describe()}",
+                f"{frame.topic}: image of frame '{header.frame_id}' {width}×{height} has no calibrated "
+                f"camera, so no depth, motion or ego-motion; {self.resolve_topic_name('camera_info')} gave "
+                f"{self.cameras.describe()}",
             )
         return camera
 
     def _failed(self, frame: Frame, error: Exception) -> None:
         self.statistics.dropped(FAILED)
-        self.problems.error("inference", f"{frame.topic}: inference failed with {type(error).__name__}: {error}")
+        self.problems.error(
+            "inference", f"{frame.topic}: inference failed with {type(error).__name__}: {error}"
+        )
 
     # Diagnostics
 

@@ -26,7 +26,7 @@ _POLL_PERIOD = 0.1  # s, until a signal is noticed at the latest
 
 @contextmanager
 def ros(args: Sequence[str] | None) -> Iterator[threading.Event]:
-    """rclpy with the package's DDS profile (unless the user chose one); yields an event that SIGINT and SIGTERM set."""
+    """rclpy under the package's DDS profile (or the user's); yields an event that SIGINT and SIGTERM set."""
     os.environ.update(dds_environment())
     os.environ.update(_log_environment())
     stop = threading.Event()
@@ -40,7 +40,7 @@ def ros(args: Sequence[str] | None) -> Iterator[threading.Event]:
 
 
 def _log_environment() -> dict[str, str]:
-    """A temporary folder for ROS logs where the usual one cannot be written, which would end rclpy; else nothing."""
+    """A temporary folder for ROS logs where rclpy could not write the usual one; else nothing."""
     if os.environ.get("ROS_LOG_DIR"):
         return {}
     folder = Path(os.environ.get("ROS_HOME") or Path("~/.ros").expanduser()) / "log"
@@ -64,7 +64,7 @@ def spin(node: Node, stop: threading.Event) -> None:
 
 
 def run(name: str, body: Callable[[threading.Event], int], args: Sequence[str] | None = None) -> int:
-    """``body(stop)`` under :func:`ros`; an error raised on purpose ends as one sentence. Returns the exit code."""
+    """The exit code of ``body(stop)`` under :func:`ros`; errors raised on purpose end as one sentence."""
     try:
         with ros(args) as stop:
             return body(stop)

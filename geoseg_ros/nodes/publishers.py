@@ -42,7 +42,9 @@ class OutputPublishers:
                 kind,
                 f"~/{topic}",
                 QoSProfile(
-                    history=HistoryPolicy.KEEP_LAST, depth=_QUEUE_DEPTH, reliability=ReliabilityPolicy.RELIABLE
+                    history=HistoryPolicy.KEEP_LAST,
+                    depth=_QUEUE_DEPTH,
+                    reliability=ReliabilityPolicy.RELIABLE,
                 ),
                 event_callbacks=PublisherEventCallbacks(matched=partial(self._matched, topic)),
             )

@@ -43,9 +43,11 @@ class Slot(Generic[T]):
 
 
 class SlotWorker(Generic[T]):
-    """One thread that processes the newest item. ``failed`` receives what ``process`` raises; the thread goes on."""
+    """One thread that processes the newest item; it goes on after ``failed`` took what ``process`` raised."""
 
-    def __init__(self, process: Callable[[T], None], failed: Callable[[T, Exception], None], name: str) -> None:
+    def __init__(
+        self, process: Callable[[T], None], failed: Callable[[T, Exception], None], name: str
+    ) -> None:
         self._process = process
         self._failed = failed
         self._slot: Slot[T] = Slot()

@@ -1,4 +1,5 @@
-"""Counts, rates and ages of the frames that pass through the node, and an estimate of those that never reached it.
+"""Counts, rates and ages of the frames that pass through the node, and an estimate of those that never
+reached it.
 
 Counts run since the node was activated; rates and quantiles cover the recent past, which a time jump clears.
 """
@@ -55,8 +56,8 @@ class Rate:
 class LossEstimator:
     """How many images were sent but never received, from the gaps between stamps.
 
-    The camera's period is the shortest usual step between stamps of images or of its camera_info, which is small
-    enough to arrive even where images do not.
+    The camera's period is the shortest usual step between stamps of images or of its camera_info, which is
+    small enough to arrive even where images do not.
     """
 
     def __init__(self) -> None:
@@ -133,7 +134,14 @@ class Statistics:
         """Forget rates, quantiles and stamps; counts stay."""
         with self._lock:
             self._time_jumps += 1
-            for recent in (self._input, self._output, self._loss, self._inference, self._ages, self._stamp_ages):
+            for recent in (
+                self._input,
+                self._output,
+                self._loss,
+                self._inference,
+                self._ages,
+                self._stamp_ages,
+            ):
                 recent.clear()
 
     def received(self, stamp: int) -> None:
@@ -154,7 +162,7 @@ class Statistics:
             self._drops[cause] += 1
 
     def published(self, inference: float, age: float, stamp_age: float, stages: dict[str, float]) -> None:
-        """An image's outputs were published: seconds of inference, since its arrival, since its stamp, by stage."""
+        """Outputs were published: seconds of inference, since arrival, since the stamp, by stage."""
         with self._lock:
             self._published += 1
             self._output.tick(time.monotonic())

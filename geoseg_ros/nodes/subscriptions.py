@@ -1,8 +1,9 @@
-"""Subscriptions that join whatever publishes: found by discovery, with the publisher's reliability, and rebound.
+"""Subscriptions that join whatever publishes: found by discovery, with the publisher's reliability, and
+rebound.
 
-A subscription made before its publisher is known has to guess the quality of service; one that asks for more than is
-offered receives nothing. So each input looks for publishers first, subscribes as they offer, and looks again
-periodically and on every incompatible-QoS event.
+A subscription made before its publisher is known has to guess the quality of service; one that asks for more
+than is offered receives nothing. So each input looks for publishers first, subscribes as they offer, and
+looks again periodically and on every incompatible-QoS event.
 """
 
 from __future__ import annotations
@@ -44,8 +45,9 @@ class _Binding(NamedTuple):
 class TopicInput:
     """One input, subscribed to the first of its ``sources()`` that is published.
 
-    ``callback(message, topic)`` receives the messages. ``latched``: take the last message of a latched publisher.
-    ``reliability()`` is auto, reliable or best_effort. ``found`` tells what is listened to, ``problem`` what hinders.
+    ``callback(message, topic)`` receives the messages. ``latched``: take the last message of a latched
+    publisher. ``reliability()`` is auto, reliable or best_effort. ``found`` tells what is listened to,
+    ``problem`` what hinders.
     """
 
     def __init__(
@@ -65,7 +67,9 @@ class TopicInput:
         self._subscription: Subscription | None = None
         self.problem = ""
         self._look_again = node.create_guard_condition(self.update)
-        self._timer = node.create_timer(DISCOVERY_PERIOD, self.update, clock=Clock(clock_type=ClockType.STEADY_TIME))
+        self._timer = node.create_timer(
+            DISCOVERY_PERIOD, self.update, clock=Clock(clock_type=ClockType.STEADY_TIME)
+        )
         self.update()
 
     @property
@@ -117,7 +121,7 @@ class TopicInput:
         self._binding = None
 
     def _choose(self) -> _Binding | None:
-        """What to listen to: the present source while it is published, else the first that is; None: nothing new."""
+        """The present source while it is published, else the first that is; None: nothing to change."""
         sources = list(self._sources())
         if self._binding is not None and self._binding.source in sources:
             sources.sort(key=lambda source: source != self._binding.source)
@@ -153,8 +157,8 @@ class TopicInput:
 def image_sources(node: Node, transport: str) -> list[Source]:
     """Where images may come from: ``image`` and ``image/compressed`` after remapping, raw preferred.
 
-    ``image/compressed`` follows a remapping of ``image`` unless it is remapped itself; a topic that ``image`` was
-    remapped to may itself carry compressed images.
+    ``image/compressed`` follows a remapping of ``image`` unless it is remapped itself; a topic that ``image``
+    was remapped to may itself carry compressed images.
     """
     raw = node.resolve_topic_name("image")
     compressed = node.resolve_topic_name("image/compressed")

@@ -43,7 +43,9 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def other_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Another one, whose first class has another name."""
-    return save_small_model(tmp_path_factory.mktemp("model") / "other.safetensors", seed=1, first_class="Heaven")
+    return save_small_model(
+        tmp_path_factory.mktemp("model") / "other.safetensors", seed=1, first_class="Heaven"
+    )
 
 
 @pytest.fixture(scope="session")
@@ -61,7 +63,7 @@ def probe() -> Iterator[Probe]:
 
 @pytest.fixture(scope="session")
 def shared_process(probe: Probe, model: Path) -> Iterator[NodeProcess]:
-    """One ``perception_node`` below /shared for all tests that leave it active with its parameters as they were."""
+    """One ``perception_node`` below /shared, for tests that leave it active and as configured."""
     from node_harness import start_geoseg
 
     process = start_geoseg("/shared", model)

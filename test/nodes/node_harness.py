@@ -1,4 +1,4 @@
-"""Real nodes in processes of their own, and a node of the test that talks to them. Waits on states, never on time."""
+"""Real nodes in processes of their own, and a node of the test beside them. Waits on states, not on time."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ from rcl_interfaces.msg import Parameter, SetParametersResult
 from rcl_interfaces.srv import GetParameters, SetParameters
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.node import Node
-from rclpy.parameter import parameter_value_to_python
 from rclpy.parameter import Parameter as PythonParameter
+from rclpy.parameter import parameter_value_to_python
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
@@ -33,7 +33,9 @@ from geoseg_ros.nodes.message_types import fill, message_class
 DEADLINE = 60.0
 RELIABLE = QoSProfile(depth=10, reliability=ReliabilityPolicy.RELIABLE)
 BEST_EFFORT = QoSProfile(depth=10, reliability=ReliabilityPolicy.BEST_EFFORT)
-LATCHED = QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+LATCHED = QoSProfile(
+    depth=1, reliability=ReliabilityPolicy.RELIABLE, durability=DurabilityPolicy.TRANSIENT_LOCAL
+)
 FRAME_ID = "front_camera_optical"
 
 
@@ -65,7 +67,9 @@ class NodeProcess:
         return self._process.poll() is None
 
     def wait_for_text(self, text: str) -> None:
-        wait_until(lambda: text in self.text or not self.running, f"the process to write {text!r}", lambda: self.text)
+        wait_until(
+            lambda: text in self.text or not self.running, f"the process to write {text!r}", lambda: self.text
+        )
         assert text in self.text, self.text
 
     def interrupt(self) -> int:
@@ -94,7 +98,9 @@ class NodeProcess:
             self._lines.append(line)
 
 
-def wait_until(done: Callable[[], Any], what: str, explain: Callable[[], Any] = str, deadline: float = DEADLINE) -> Any:
+def wait_until(
+    done: Callable[[], Any], what: str, explain: Callable[[], Any] = str, deadline: float = DEADLINE
+) -> Any:
     """The first true value of ``done()``; fails with ``what`` and ``explain()`` after the deadline."""
     end = time.monotonic() + deadline
     while not (value := done()):
@@ -213,13 +219,19 @@ class Geoseg:
         return int(self.values().get(key, 0))
 
     def wait_for_value(self, key: str, value: str) -> None:
-        wait_until(lambda: self.values().get(key) == value, f"diagnostics to show {key} = {value}", self.values)
+        wait_until(
+            lambda: self.values().get(key) == value, f"diagnostics to show {key} = {value}", self.values
+        )
 
     def wait_for_camera(self, frame_id: str) -> None:
-        wait_until(lambda: f"'{frame_id}'" in self.values()["cameras"], f"the camera of {frame_id}", self.values)
+        wait_until(
+            lambda: f"'{frame_id}'" in self.values()["cameras"], f"the camera of {frame_id}", self.values
+        )
 
     def wait_for_count(self, key: str, at_least: int) -> None:
-        wait_until(lambda: self.count(key) >= at_least, f"diagnostics to show {key} ≥ {at_least}", self.values)
+        wait_until(
+            lambda: self.count(key) >= at_least, f"diagnostics to show {key} ≥ {at_least}", self.values
+        )
 
     def settled_counts(self) -> dict[str, int]:
         """Counts once no image is under way: received = processed + dropped."""
@@ -323,9 +335,19 @@ def nanoseconds(header: Any) -> int:
     return header.stamp.sec * 1_000_000_000 + header.stamp.nanosec
 
 
-def start_geoseg(namespace: str, model: Path, *parameters: str, module: str = "perception_node") -> NodeProcess:
+def start_geoseg(
+    namespace: str, model: Path, *parameters: str, module: str = "perception_node"
+) -> NodeProcess:
     """Start a node of ours below ``namespace``."""
-    arguments = ["--ros-args", "-r", f"__ns:={namespace}", "-p", f"model:={model}", "-p", "diagnostics_period:=0.1"]
+    arguments = [
+        "--ros-args",
+        "-r",
+        f"__ns:={namespace}",
+        "-p",
+        f"model:={model}",
+        "-p",
+        "diagnostics_period:=0.1",
+    ]
     for parameter in parameters:
         arguments += ["-p", parameter]
     return NodeProcess(f"geoseg_ros.nodes.{module}", *arguments)

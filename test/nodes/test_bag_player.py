@@ -27,7 +27,12 @@ def bag(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Eight images, each of one grey level, and a latched camera_info."""
     path = tmp_path_factory.mktemp("player") / "bag"
     with BagWriter(path, storage="mcap") as writer:
-        info = {"header": {"stamp": START, "frame_id": "camera"}, "width": 6, "height": 4, "k": np.eye(3).reshape(-1)}
+        info = {
+            "header": {"stamp": START, "frame_id": "camera"},
+            "width": 6,
+            "height": 4,
+            "k": np.eye(3).reshape(-1),
+        }
         writer.add_topic("/played/camera_info", "sensor_msgs/msg/CameraInfo", latched=True)
         writer.write("/played/camera_info", "sensor_msgs/msg/CameraInfo", info, START)
         for index, stamp in enumerate(STAMPS):
@@ -62,7 +67,9 @@ def test_every_message_comes_in_order_with_clock_and_under_another_name(listener
     try:
         assert process.wait() == 0, process.text
         images = wait_until(
-            lambda: len(listener.received["/renamed/image"]) == FRAMES and listener.received["/renamed/image"],
+            lambda: (
+                len(listener.received["/renamed/image"]) == FRAMES and listener.received["/renamed/image"]
+            ),
             "all images",
             lambda: process.text,
         )
@@ -72,17 +79,27 @@ def test_every_message_comes_in_order_with_clock_and_under_another_name(listener
             listener.node.destroy_subscription(subscription)
     assert [nanoseconds(image.header) for image in images] == STAMPS
     assert [set(image.data) for image in images] == [{index} for index in range(FRAMES)]
-    assert (images[0].encoding, images[0].width, images[0].height, images[0].header.frame_id) == ("rgb8", 6, 4, "camera")
+    assert (images[0].encoding, images[0].width, images[0].height, images[0].header.frame_id) == (
+        "rgb8",
+        6,
+        4,
+        "camera",
+    )
     [info] = listener.received["/renamed/camera_info"]
     assert (info.width, info.k[0]) == (6, 1.0)
-    times = [message.clock.sec * 1_000_000_000 + message.clock.nanosec for message in listener.received["/bag_clock"]]
+    times = [
+        message.clock.sec * 1_000_000_000 + message.clock.nanosec
+        for message in listener.received["/bag_clock"]
+    ]
     assert times == sorted(times) and len(times) > FRAMES
     assert START <= times[0] and times[-1] <= STAMPS[-1]
 
 
 def test_it_loops_until_it_is_interrupted(listener: Probe, bag: Path) -> None:
     subscription = listener.subscribe("/played/image", Image, BEST_EFFORT)
-    process = play(str(bag), "--loop", "--rate", "2", "--topics", "/played/image", "--wait-for", "/played/image")
+    process = play(
+        str(bag), "--loop", "--rate", "2", "--topics", "/played/image", "--wait-for", "/played/image"
+    )
     try:
         received = listener.received["/played/image"]
         wait_until(lambda: len(received) > 2 * FRAMES, "the second loop", lambda: process.text)
@@ -114,7 +131,9 @@ def test_mistakes_end_with_one_sentence(bag: Path, tmp_path: Path) -> None:
 
 
 def test_it_runs_where_the_home_folder_cannot_be_written(bag: Path) -> None:
-    process = play(str(bag), "--rate", "10", environment={"HOME": "/proc/nowhere", "ROS_HOME": "", "ROS_LOG_DIR": ""})
+    process = play(
+        str(bag), "--rate", "10", environment={"HOME": "/proc/nowhere", "ROS_HOME": "", "ROS_LOG_DIR": ""}
+    )
     try:
         assert process.wait() == 0, process.text
         assert "/proc/nowhere/.ros/log cannot be written" in process.text

@@ -1,4 +1,4 @@
-"""From start to end: transitions, parameters, another model without a new process, and a clean end on a signal."""
+"""From start to end: transitions, parameters, another model in the same process, a clean end."""
 
 from __future__ import annotations
 
@@ -74,7 +74,9 @@ def test_the_whole_life_with_another_model_in_the_same_process(
         assert managed.transition("deactivate")
         wait_until(lambda: camera.images.get_subscription_count() == 0, "the node to stop listening")
         assert managed.transition("cleanup")
-        wait_until(lambda: not advertised(probe, managed) - semantic, "no topics beyond what the test subscribes to")
+        wait_until(
+            lambda: not advertised(probe, managed) - semantic, "no topics beyond what the test subscribes to"
+        )
         assert managed.transition("configure") and managed.transition("activate")
         assert json.loads(managed.parameter("labels"))["names"][0] == "Heaven"
         assert managed.values()["model"] == str(other_model)
@@ -133,7 +135,9 @@ def test_an_image_topic_of_a_wrong_type_is_named(probe: Probe, managed: Geoseg) 
     wrong = probe.node.create_publisher(Clock, f"{NAMESPACE}/image", 10)
     try:
         sentence = f"{NAMESPACE}/image has type rosgraph_msgs/msg/Clock, expected sensor_msgs/msg/Image"
-        wait_until(lambda: sentence in managed.status().message, "the wrong type in diagnostics", managed.status)
+        wait_until(
+            lambda: sentence in managed.status().message, "the wrong type in diagnostics", managed.status
+        )
     finally:
         probe.node.destroy_publisher(wrong)
 

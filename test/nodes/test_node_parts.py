@@ -1,4 +1,4 @@
-"""The node's parts on their own: slot, statistics, camera cache, memory fallback, parameters, message filling."""
+"""The node's parts: slot, statistics, camera cache, memory fallback, parameters, message filling."""
 
 from __future__ import annotations
 
@@ -39,7 +39,9 @@ class Gate:
         self.failed: list[object] = []
         self.begun = threading.Semaphore(0)
         self.go = threading.Semaphore(0)
-        self.worker = SlotWorker(self._process, lambda item, error: self.failed.append((item, str(error))), "test")
+        self.worker = SlotWorker(
+            self._process, lambda item, error: self.failed.append((item, str(error))), "test"
+        )
 
     def _process(self, item: object) -> None:
         self.begun.release()
@@ -103,7 +105,9 @@ def test_lost_images_are_counted_by_their_camera_info(
     received: list[bool], jitter: float, period: int, seed: int
 ) -> None:
     random = np.random.default_rng(seed)
-    stamps = [int(index * period + random.uniform(-jitter, jitter) * period / 2) for index in range(len(received))]
+    stamps = [
+        int(index * period + random.uniform(-jitter, jitter) * period / 2) for index in range(len(received))
+    ]
     estimator = LossEstimator()
     for stamp, arrives in zip(stamps, received):
         estimator.camera_info(stamp)

@@ -57,19 +57,31 @@ def picture(index: int) -> np.ndarray:
 
 
 def array_of(message) -> np.ndarray:
-    kinds = {"mono8": (np.uint8, 1), "rgb8": (np.uint8, 3), "32FC1": (np.float32, 1), "32FC2": (np.float32, 2)}
+    kinds = {
+        "mono8": (np.uint8, 1),
+        "rgb8": (np.uint8, 3),
+        "32FC1": (np.float32, 1),
+        "32FC2": (np.float32, 2),
+    }
     kinds["16UC1"] = (np.uint16, 1)
     dtype, channels = kinds[message.encoding]
-    array = np.frombuffer(message.data, dtype).reshape(message.height, message.step // np.dtype(dtype).itemsize)
+    array = np.frombuffer(message.data, dtype).reshape(
+        message.height, message.step // np.dtype(dtype).itemsize
+    )
     return array.reshape(message.height, message.width, channels).squeeze()
 
 
 def assert_message_shows(message, fields: dict) -> None:
     """An image message as :mod:`geoseg_ros.messages` makes it from the pipeline's result in this process."""
-    assert (message.height, message.width, message.encoding) == (fields["height"], fields["width"], fields["encoding"])
+    assert (message.height, message.width, message.encoding) == (
+        fields["height"],
+        fields["width"],
+        fields["encoding"],
+    )
     assert message.step == fields["step"]
-    found, expected = array_of(message), np.frombuffer(fields["data"], array_of(message).dtype).reshape(
-        array_of(message).shape
+    found, expected = (
+        array_of(message),
+        np.frombuffer(fields["data"], array_of(message).dtype).reshape(array_of(message).shape),
     )
     if found.dtype == np.uint8:
         assert np.mean(found != expected) < 0.01
@@ -112,7 +124,9 @@ def test_every_output_of_two_raw_frames(geoseg: Geoseg, pipeline: Pipeline, stam
     for topic in OUTPUTS:
         if OUTPUTS[topic].type == "sensor_msgs/msg/Image":
             assert_message_shows(messages[topic], expected[topic])
-    assert {topic: message.encoding for topic, message in messages.items() if hasattr(message, "encoding")} == {
+    assert {
+        topic: message.encoding for topic, message in messages.items() if hasattr(message, "encoding")
+    } == {
         "semantic/image": "mono8",
         "semantic/confidence": "32FC1",
         "semantic/color": "rgb8",
@@ -126,13 +140,17 @@ def test_every_output_of_two_raw_frames(geoseg: Geoseg, pipeline: Pipeline, stam
     assert_camera(messages["depth/camera_info"], CAMERA)
 
     cloud = messages["depth/points"]
-    points = np.frombuffer(cloud.data, [("xyz", "<f4", 3), ("rgb", "<u4"), ("label", "<u4")]).reshape(HEIGHT, WIDTH)
+    points = np.frombuffer(cloud.data, [("xyz", "<f4", 3), ("rgb", "<u4"), ("label", "<u4")]).reshape(
+        HEIGHT, WIDTH
+    )
     assert [(field.name, field.offset) for field in cloud.fields] == [
         ("x", 0), ("y", 4), ("z", 8), ("rgb", 12), ("label", 16)
     ]  # fmt: skip
     depth = array_of(messages["depth/image"])
     np.testing.assert_array_equal(points["xyz"][..., 2], depth)
-    np.testing.assert_allclose(points["xyz"][10, 20, :2], depth[10, 20] * CAMERA.unproject([[20, 10]])[0, :2], rtol=1e-5)
+    np.testing.assert_allclose(
+        points["xyz"][10, 20, :2], depth[10, 20] * CAMERA.unproject([[20, 10]])[0, :2], rtol=1e-5
+    )
     np.testing.assert_array_equal(points["label"], array_of(messages["semantic/image"]))
     red, green, blue = pictures[1][10, 20].astype(int)
     assert points["rgb"][10, 20] == (red << 16 | green << 8 | blue)
@@ -190,7 +208,9 @@ def test_the_reliability_can_be_chosen(geoseg: Geoseg, stamps) -> None:
         assert geoseg.set_parameter("reliability", "best_effort").successful
         try:
             chosen = [BEST_EFFORT.reliability]
-            wait_until(lambda: camera.listener_reliabilities(camera.images) == chosen, "a best-effort subscription")
+            wait_until(
+                lambda: camera.listener_reliabilities(camera.images) == chosen, "a best-effort subscription"
+            )
             assert geoseg.set_parameter("reliability", "auto").successful
             camera.wait_for_listener()
             stamp = next(stamps)
@@ -257,8 +277,12 @@ def test_a_latched_camera_info_of_the_past_counts(geoseg: Geoseg, stamps) -> Non
     assert_camera(message, CAMERA)
 
 
-def test_camera_info_describes_the_rectified_image_of_a_binned_region(geoseg: Geoseg, pipeline, stamps) -> None:
-    sensor = PinholeCamera(300, 200, 210.0, 214.0, 151.0, 99.0, (-0.2, 0.05, 0.001, -0.002, 0.01), frame_id="binned")
+def test_camera_info_describes_the_rectified_image_of_a_binned_region(
+    geoseg: Geoseg, pipeline, stamps
+) -> None:
+    sensor = PinholeCamera(
+        300, 200, 210.0, 214.0, 151.0, 99.0, (-0.2, 0.05, 0.001, -0.002, 0.01), frame_id="binned"
+    )
     fields = sensor.to_camera_info()
     info = camera_info_message(fields, 0, "binned")
     info.binning_x = info.binning_y = 2

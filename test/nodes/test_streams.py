@@ -1,4 +1,4 @@
-"""How the node treats a stream: nothing computed for nobody, newest frame wins, loops, bad messages between good ones."""
+"""Streams: nothing computed for nobody, newest frame wins, loops, bad messages between good ones."""
 
 from __future__ import annotations
 
@@ -74,7 +74,9 @@ def test_everything_is_computed_where_publishing_is_not_lazy(geoseg: Geoseg, sta
         assert geoseg.set_parameter("lazy", True).successful
 
 
-def test_the_first_frame_after_a_pause_without_subscribers_has_no_previous_one(geoseg: Geoseg, stamps) -> None:
+def test_the_first_frame_after_a_pause_without_subscribers_has_no_previous_one(
+    geoseg: Geoseg, stamps
+) -> None:
     geoseg.subscribe("flow/image")
     with Camera(geoseg.probe, geoseg.namespace, info_qos=None) as camera:
         camera.wait_for_listener()
@@ -175,7 +177,9 @@ def test_a_burst_of_bad_images_between_good_ones(geoseg: Geoseg, shared_process:
     assert "Traceback" not in shared_process.text
 
 
-def test_damaged_compressed_images_between_good_ones(geoseg: Geoseg, shared_process: NodeProcess, stamps) -> None:
+def test_damaged_compressed_images_between_good_ones(
+    geoseg: Geoseg, shared_process: NodeProcess, stamps
+) -> None:
     geoseg.subscribe("semantic/image")
     before = geoseg.settled_counts()
     jpeg = cv2.imencode(".jpg", PICTURE)[1].tobytes()
@@ -202,7 +206,9 @@ def test_a_camera_info_without_calibration_leaves_semantics_and_the_known_camera
     with Camera(geoseg.probe, geoseg.namespace) as camera:
         camera.wait_for_listener()
         camera.infos.publish(camera_info_message(bad_fields, next(stamps), uncalibrated_frame))
-        shared_process.wait_for_text(f"camera_info of frame '{uncalibrated_frame}' is not calibrated: K[0] is {found}")
+        shared_process.wait_for_text(
+            f"camera_info of frame '{uncalibrated_frame}' is not calibrated: K[0] is {found}"
+        )
         camera.infos.publish(camera_info_message(fields, next(stamps), frame))
         geoseg.wait_for_camera(frame)
         camera.infos.publish(camera_info_message(bad_fields, next(stamps), frame))
@@ -212,7 +218,9 @@ def test_a_camera_info_without_calibration_leaves_semantics_and_the_known_camera
         camera.images.publish(image_message(PICTURE, calibrated, frame_id=frame))
         assert geoseg.output("depth/camera_info", calibrated).k[0] == CAMERA.fx
     assert uncalibrated not in geoseg.stamps("depth/camera_info")
-    line = next(line for line in shared_process.text.splitlines() if f"frame '{uncalibrated_frame}' is not" in line)
+    line = next(
+        line for line in shared_process.text.splitlines() if f"frame '{uncalibrated_frame}' is not" in line
+    )
     assert f"[{level}]" in line and "/shared/camera_info" in line
 
 
@@ -227,7 +235,9 @@ def test_lost_frames_are_seen_and_the_advice_names_the_profile(geoseg: Geoseg, s
                 camera.images.publish(image_message(PICTURE, stamp))
                 received += 1
                 geoseg.wait_for_count("images received", received)
-        wait_until(lambda: "fastdds.xml" in geoseg.status().message, "advice on the DDS profile", geoseg.status)
+        wait_until(
+            lambda: "fastdds.xml" in geoseg.status().message, "advice on the DDS profile", geoseg.status
+        )
     lost, sent = geoseg.values()["lost before the node"].split(" of ")
     assert int(lost) >= 0.5 * int(sent) > 0
     assert "/shared/image" in geoseg.status().message
@@ -243,7 +253,9 @@ def test_diagnostics_tell_rates_ages_device_and_memory(geoseg: Geoseg, stamps) -
         wait_until(lambda: float(geoseg.values()["output rate [Hz]"]) > 0.0, "an output rate", geoseg.values)
     values = geoseg.values()
     assert 0.0 < float(values["inference p50 [ms]"]) <= float(values["inference p99 [ms]"])
-    assert float(values["inference p50 [ms]"]) <= float(values["age p50 [ms]"]) <= float(values["age p99 [ms]"])
+    assert (
+        float(values["inference p50 [ms]"]) <= float(values["age p50 [ms]"]) <= float(values["age p99 [ms]"])
+    )
     assert float(values["memory [MiB]"]) > 50.0
     assert values["device"] == "cpu" == geoseg.status().hardware_id
     assert float(values["stage network [ms]"]) > 0.0
