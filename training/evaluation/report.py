@@ -9,7 +9,7 @@ import platform
 import subprocess
 import tempfile
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
@@ -60,7 +60,7 @@ def record(
 ) -> dict[str, Any]:
     """Everything that one must know to believe and repeat the numbers, as JSON types (NaN becomes null)."""
     return {
-        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         "command": list(command),
         "version": __version__,
         "git_commit": git_commit(),
