@@ -1,7 +1,7 @@
 """When messages were published and received: written while recording, read to compute rates and ages.
 
-The file is CSV with the columns of :data:`COLUMNS`: topic; header stamp in ns (empty where the message has no header);
-publication and reception time in ns of the system clock, both taken by the middleware; size in bytes.
+The file is CSV with the columns of :data:`COLUMNS`: topic; header stamp in ns (empty where the message has no
+header); publication and reception time in ns of the system clock, taken by the middleware; size in bytes.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ NO_STAMP = -1
 
 @dataclass(frozen=True)
 class Arrivals:
-    """The messages of one topic in order of reception: int64 arrays, times in ns, stamp -1 where there is no header."""
+    """The messages of one topic as received: int64 arrays, times in ns, stamp -1 without a header."""
 
     stamp: np.ndarray
     published: np.ndarray
@@ -76,21 +76,23 @@ def read_arrivals(path: str | Path) -> dict[str, Arrivals]:
     except OSError as error:
         raise BagError(f"cannot read {path}: {error.strerror}") from error
     except ValueError as error:
-        raise BagError(f"{path}: line {reader.line_num} is malformed, expected {','.join(COLUMNS)}") from error
+        raise BagError(
+            f"{path}: line {reader.line_num} is malformed, expected {','.join(COLUMNS)}"
+        ) from error
     return {topic: Arrivals(*np.array(values, np.int64).T) for topic, values in rows.items()}
 
 
 def ages(output: Arrivals, source: Arrivals) -> tuple[np.ndarray, np.ndarray]:
-    """Age of each output in seconds: its reception minus the publication of the input message of the same stamp.
+    """Age of each output in seconds: its reception minus the publication of the input of the same stamp.
 
-    Returns (stamps int64 ns, ages float64 s) of those outputs whose stamp the input has; of equal input stamps
-    (a bag that loops) the latest publication before the output counts.
+    Returns (stamps int64 ns, ages float64 s) of those outputs whose stamp the input has; of equal input
+    stamps (a bag that loops) the latest publication before the output counts.
     """
     published: dict[int, list[int]] = defaultdict(list)
-    for stamp, time in zip(source.stamp.tolist(), source.published.tolist()):
+    for stamp, time in zip(source.stamp.tolist(), source.published.tolist(), strict=True):
         published[stamp].append(time)
     stamps, values = [], []
-    for stamp, received in zip(output.stamp.tolist(), output.received.tolist()):
+    for stamp, received in zip(output.stamp.tolist(), output.received.tolist(), strict=True):
         before = [time for time in published.get(stamp, ()) if time <= received]
         if before and stamp != NO_STAMP:
             stamps.append(stamp)

@@ -51,8 +51,8 @@ class PipelineTimes:
 class NodeTimes:
     """The node while images came at ``input_rate`` and all outputs were subscribed to.
 
-    age: from the publication of an image to the reception of its last output. inference: ``Pipeline.step`` inside the
-    node. inside: from the arrival of an image in the node to the last publication, as the node measures it.
+    age: from the publication of an image to the reception of its last output. inference: ``Pipeline.step``
+    inside the node. inside: from the arrival of an image to the last publication, as the node measures it.
     """
 
     published: int
@@ -75,7 +75,7 @@ class NodeTimes:
 
 
 def scene(width: int, height: int, index: int) -> np.ndarray:
-    """Frame ``index`` of a camera panning over a random texture: H×W×3 uint8 RGB. What is in it does not matter."""
+    """Frame ``index`` of a camera that pans over a random texture: H×W×3 uint8 RGB."""
     rng = np.random.default_rng(SCENE_SEED)
     coarse = rng.integers(0, 256, (height // 8 + 2, width // 8 + DISTINCT_FRAMES + 2, 3), dtype=np.uint8)
     wide = np.repeat(np.repeat(coarse, 8, axis=0), 8, axis=1)
@@ -112,26 +112,48 @@ def time_pipeline(pipeline: Pipeline, width: int, height: int, seconds: float) -
     return PipelineTimes(len(totals), _times(totals), times, len(totals) / sum(totals))
 
 
-def time_node(model: Path, device: str, width: int, height: int, seconds: float, rate: float,
-              precision: str = "float32", domain: int | None = None, on_state: Callable[[str], None] = lambda text: None) -> NodeTimes:
-    """Play images at ``rate`` Hz for ``seconds`` to the perception node, all of whose outputs are subscribed to."""
+def time_node(
+    model: Path,
+    device: str,
+    width: int,
+    height: int,
+    seconds: float,
+    rate: float,
+    precision: str = "float32",
+    domain: int | None = None,
+    on_state: Callable[[str], None] = lambda text: None,
+) -> NodeTimes:
+    """Play images at ``rate`` Hz for ``seconds`` to the node, all of whose outputs are subscribed to."""
     with tempfile.TemporaryDirectory(prefix="geoseg_benchmark_") as folder:
         root = Path(folder)
         on_state("writing images")
         count = max(2, round(seconds * rate))
         _write_images(root / "images", width, height, count, rate)
         run = session.Run(
-            source=root / "images", topics=session.CameraTopics(_IMAGE, _CAMERA), bag=root / "diagnostics",
-            arrivals=root / "arrivals.csv", logs=root / "log", stored=(),
-            parameters={"model": str(model.resolve()), "device": device, "precision": precision}, domain=domain)
+            source=root / "images",
+            topics=session.CameraTopics(_IMAGE, _CAMERA),
+            bag=root / "diagnostics",
+            arrivals=root / "arrivals.csv",
+            logs=root / "log",
+            stored=(),
+            parameters={"model": str(model.resolve()), "device": device, "precision": precision},
+            domain=domain,
+        )
         session.record(run, on_state, lambda counts: None)
         with BagReader(run.bag) as bag:
             messages = [message for *_, message in bag.messages([session.DIAGNOSTICS])]
         said = diagnostic_values(messages, session.NODE.strip("/"))
         measured = measure(read_arrivals(run.arrivals), _IMAGE, session.NODE, said, count)
     return NodeTimes(
-        measured.published, measured.answered, measured.input_rate, measured.output_rate,
-        Times(measured.age_p50, measured.age_p99), _said(said, "inference"), _said(said, "age"), measured.drops)
+        measured.published,
+        measured.answered,
+        measured.input_rate,
+        measured.output_rate,
+        Times(measured.age_p50, measured.age_p99),
+        _said(said, "inference"),
+        _said(said, "age"),
+        measured.drops,
+    )
 
 
 def _write_images(path: Path, width: int, height: int, count: int, rate: float) -> None:
@@ -141,8 +163,14 @@ def _write_images(path: Path, width: int, height: int, count: int, rate: float) 
         for index in range(count):
             stamp = _START_NS + round(index * 1e9 / rate)
             header = {"stamp": stamp, "frame_id": "camera"}
-            image = {"header": header, "height": height, "width": width, "encoding": "rgb8", "step": 3 * width,
-                     "data": frames[index % len(frames)].reshape(-1)}
+            image = {
+                "header": header,
+                "height": height,
+                "width": width,
+                "encoding": "rgb8",
+                "step": 3 * width,
+                "data": frames[index % len(frames)].reshape(-1),
+            }
             bag.write(_CAMERA, "sensor_msgs/msg/CameraInfo", {"header": header, **info}, stamp)
             bag.write(_IMAGE, "sensor_msgs/msg/Image", image, stamp)
 

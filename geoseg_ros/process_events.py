@@ -18,7 +18,7 @@ def parse_event(line: str) -> dict[str, Any] | None:
     if not line.startswith(_PREFIX):
         return None
     try:
-        event = json.loads(line[len(_PREFIX):])
+        event = json.loads(line[len(_PREFIX) :])
     except json.JSONDecodeError:
         return None
     return event if isinstance(event, dict) and isinstance(event.get("event"), str) else None

@@ -28,7 +28,7 @@ def arrivals(rows: list[tuple[int, int, int]], size: int = 1000) -> Arrivals:
 
 @pytest.fixture
 def recorded() -> dict[str, Arrivals]:
-    """Five images at 10 Hz; those at 0, 200 and 400 ms are answered: depth after 30, 40, 50 ms, flow 5 ms later."""
+    """Five images at 10 Hz; those at 0, 200, 400 ms are answered: depth 30, 40, 50 ms later, then flow."""
     return {
         "/camera/image": arrivals([(t, t, t + 1) for t in range(0, 500, 100)]),
         "/geoseg/depth/image": arrivals([(0, 29, 30), (200, 239, 240), (400, 449, 450)], size=500_000),
@@ -39,7 +39,9 @@ def recorded() -> dict[str, Arrivals]:
 
 
 def test_numbers_of_a_small_run(recorded: dict[str, Arrivals]) -> None:
-    measured = measure(recorded, "/camera/image", "/geoseg", {"dropped: skipped for a newer frame": "2", "state": "active"})
+    measured = measure(
+        recorded, "/camera/image", "/geoseg", {"dropped: skipped for a newer frame": "2", "state": "active"}
+    )
     assert (measured.published, measured.answered) == (5, 3)
     assert measured.input_rate == pytest.approx(10.0)
     assert measured.output_rate == pytest.approx(2 / 0.420)
@@ -58,7 +60,9 @@ def test_numbers_of_a_small_run(recorded: dict[str, Arrivals]) -> None:
     assert [one.topic for one in measured.topics] == sorted(t for t in recorded if t.startswith("/geoseg/"))
 
 
-def test_an_answer_to_an_image_that_the_recorder_missed_counts_but_has_no_age(recorded: dict[str, Arrivals]) -> None:
+def test_an_answer_to_an_image_that_the_recorder_missed_counts_but_has_no_age(
+    recorded: dict[str, Arrivals],
+) -> None:
     recorded["/camera/image"] = arrivals([(t, t, t + 1) for t in range(100, 500, 100)])
     measured = measure(recorded, "/camera/image", "/geoseg", published=5)
     assert (measured.published, measured.answered) == (5, 3)
@@ -91,9 +95,14 @@ def test_ages_of_a_loop_count_from_the_latest_publication() -> None:
 
 def test_latest_diagnostics_count() -> None:
     def array(received: str) -> SimpleNamespace:
-        values = [SimpleNamespace(key="images received", value=received), SimpleNamespace(key="dropped: bad input", value="1")]
+        values = [
+            SimpleNamespace(key="images received", value=received),
+            SimpleNamespace(key="dropped: bad input", value="1"),
+        ]
         other = SimpleNamespace(name="camera", message="x", values=[])
-        return SimpleNamespace(status=[SimpleNamespace(name="geoseg: perception", message="running", values=values), other])
+        return SimpleNamespace(
+            status=[SimpleNamespace(name="geoseg: perception", message="running", values=values), other]
+        )
 
     values = diagnostic_values([array("3"), array("9")], "geoseg")
     assert values == {"status": "running", "images received": "9", "dropped: bad input": "1"}
@@ -108,16 +117,24 @@ def test_arrivals_round_trip(tmp_path: Path) -> None:
     writer.close()
     read = read_arrivals(tmp_path / "a.csv")
     assert read["/a"].stamp.tolist() == [NO_STAMP]
-    assert [read["/b"].stamp.tolist(), read["/b"].published.tolist(), read["/b"].received.tolist(), read["/b"].bytes.tolist()] \
-        == [[5, 6], [10, 12], [20, 22], [300, 302]]
+    assert [
+        read["/b"].stamp.tolist(),
+        read["/b"].published.tolist(),
+        read["/b"].received.tolist(),
+        read["/b"].bytes.tolist(),
+    ] == [[5, 6], [10, 12], [20, 22], [300, 302]]
 
 
-@pytest.mark.parametrize("text, problem", [
-    ("", "has the columns , expected topic"), ("topic,x\n", "has the columns topic,x"),
-    ("topic,stamp,published,received,bytes\n/a,1,2\n", "line 2 is malformed"),
-    ("topic,stamp,published,received,bytes\n/a,1,2,3,4,5\n", "line 2 is malformed"),
-    ("topic,stamp,published,received,bytes\n/a,1,x,3,4\n", "line 2 is malformed"),
-])
+@pytest.mark.parametrize(
+    "text, problem",
+    [
+        ("", "has the columns , expected topic"),
+        ("topic,x\n", "has the columns topic,x"),
+        ("topic,stamp,published,received,bytes\n/a,1,2\n", "line 2 is malformed"),
+        ("topic,stamp,published,received,bytes\n/a,1,2,3,4,5\n", "line 2 is malformed"),
+        ("topic,stamp,published,received,bytes\n/a,1,x,3,4\n", "line 2 is malformed"),
+    ],
+)
 def test_a_malformed_arrivals_file_is_an_error(tmp_path: Path, text: str, problem: str) -> None:
     (tmp_path / "a.csv").write_text(text)
     with pytest.raises(BagError, match=problem):

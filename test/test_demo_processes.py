@@ -28,8 +28,10 @@ time.sleep(1000)
 
 
 def test_a_child_that_ignores_signals_and_its_child_are_killed(tmp_path: Path, monkeypatch) -> None:
-    monkeypatch.setattr("geoseg_ros.demo.processes.STOP_STEPS",
-                        ((signal.SIGINT, 0.2), (signal.SIGTERM, 0.2), (signal.SIGKILL, 10.0)))
+    monkeypatch.setattr(
+        "geoseg_ros.demo.processes.STOP_STEPS",
+        ((signal.SIGINT, 0.2), (signal.SIGTERM, 0.2), (signal.SIGKILL, 10.0)),
+    )
     token = f"GEOSEG_TEST={uuid.uuid4()}"
     environment = {**os.environ, "GEOSEG_TEST": token.partition("=")[2]}
     with Supervisor(tmp_path, environment) as supervisor:
@@ -53,7 +55,9 @@ def test_a_child_that_dies_is_reported_with_its_last_lines(tmp_path: Path) -> No
 
 def test_a_state_that_never_comes_ends_at_the_deadline(tmp_path: Path) -> None:
     with Supervisor(tmp_path, os.environ) as supervisor:
-        child = supervisor.start("sleeper", [sys.executable, "-c", "print('loading', flush=True)\nimport time; time.sleep(99)"])
+        child = supervisor.start(
+            "sleeper", [sys.executable, "-c", "print('loading', flush=True)\nimport time; time.sleep(99)"]
+        )
         wait_until(lambda: child.last_lines() == ["loading"])
         with pytest.raises(ProcessError, match="(?s)waited 0 s for the model.*loading"):
             supervisor.wait("the model", lambda: False, 0.2)
@@ -74,8 +78,12 @@ except KeyboardInterrupt:
     sys.exit(130)
 """
     token = str(uuid.uuid4())
-    parent = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True,
-                              env={**os.environ, "GEOSEG_TEST": token})
+    parent = subprocess.Popen(
+        [sys.executable, "-c", program],
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "GEOSEG_TEST": token},
+    )
     assert parent.stdout.readline() == "started\n"
     assert len(processes_with(token)) == 2
     parent.send_signal(number)
@@ -95,6 +103,8 @@ def test_private_environment_is_a_free_domain_on_this_machine(tmp_path: Path) ->
     assert len({free_domain() for _ in range(20)}) > 1
 
 
-@pytest.mark.parametrize("line", ["", "plain", "geoseg-event ", "geoseg-event {", "geoseg-event []", 'geoseg-event {"a":1}'])
+@pytest.mark.parametrize(
+    "line", ["", "plain", "geoseg-event ", "geoseg-event {", "geoseg-event []", 'geoseg-event {"a":1}']
+)
 def test_other_lines_are_no_events(line: str) -> None:
     assert parse_event(line) is None

@@ -38,18 +38,28 @@ def truth_arrays() -> dict[str, np.ndarray]:
     metres = np.full((HEIGHT, WIDTH), 10.0, np.float32)
     metres[: HEIGHT // 4] = np.inf
     shift = np.zeros((HEIGHT, WIDTH, 2), np.float32)
-    return {"semantic": labels, "depth": metres, "flow": shift, "motion": np.where(labels == CAR, 255, 0).astype(np.uint8)}
+    return {
+        "semantic": labels,
+        "depth": metres,
+        "flow": shift,
+        "motion": np.where(labels == CAR, 255, 0).astype(np.uint8),
+    }
 
 
 def answer_arrays() -> dict[str, np.ndarray]:
-    """Twice the depth on the right half, 3 and 4 px of flow error, half of the car missed in semantics and motion."""
+    """A fifth too deep on the right, 3 and 4 px of flow error, half of the car missed twice."""
     truth = truth_arrays()
     metres = np.full((HEIGHT, WIDTH), 10.0, np.float32)
     metres[:, WIDTH // 2 + 8 :] = 12.0
     labels, mask = truth["semantic"].copy(), truth["motion"].copy()
     labels[: HEIGHT // 2] = ROAD
     mask[: HEIGHT // 2] = 0
-    return {"semantic": labels, "depth": metres, "flow": np.tile(np.float32([3, 4]), (HEIGHT, WIDTH, 1)), "motion": mask}
+    return {
+        "semantic": labels,
+        "depth": metres,
+        "flow": np.tile(np.float32([3, 4]), (HEIGHT, WIDTH, 1)),
+        "motion": mask,
+    }
 
 
 @pytest.fixture
@@ -61,37 +71,68 @@ def recording(tmp_path: Path) -> Recording:
             source.write("/camera/image_raw", IMAGE, image_fields(index), stamp)
             source.write("/camera/gt/odom", "nav_msgs/msg/Odometry", odometry(index), stamp)
             for topic, array, encoding in images(truth_arrays()):
-                source.write(f"/camera/gt/{topic}", IMAGE, {"header": head, **encode_image(array, encoding)}, stamp)
+                source.write(
+                    f"/camera/gt/{topic}", IMAGE, {"header": head, **encode_image(array, encoding)}, stamp
+                )
             if index in ANSWERED:
                 for topic, array, encoding in images(answer_arrays()):
-                    outputs.write(f"/geoseg/{topic}", IMAGE, {"header": head, **encode_image(array, encoding)}, stamp + 5)
-                outputs.write("/geoseg/ego_motion", "geometry_msgs/msg/TwistWithCovarianceStamped",
-                              {"header": head, "twist": twist()}, stamp + 6)
+                    outputs.write(
+                        f"/geoseg/{topic}",
+                        IMAGE,
+                        {"header": head, **encode_image(array, encoding)},
+                        stamp + 5,
+                    )
+                outputs.write(
+                    "/geoseg/ego_motion",
+                    "geometry_msgs/msg/TwistWithCovarianceStamped",
+                    {"header": head, "twist": twist()},
+                    stamp + 6,
+                )
     return Recording(tmp_path / "source", tmp_path / "outputs", "/geoseg")
 
 
 def images(arrays: dict[str, np.ndarray]):
-    return (("semantic/image", arrays["semantic"], "mono8"), ("depth/image", arrays["depth"], "32FC1"),
-            ("flow/image", arrays["flow"], "32FC2"), ("motion/mask", arrays["motion"], "mono8"))
+    return (
+        ("semantic/image", arrays["semantic"], "mono8"),
+        ("depth/image", arrays["depth"], "32FC1"),
+        ("flow/image", arrays["flow"], "32FC2"),
+        ("motion/mask", arrays["motion"], "mono8"),
+    )
 
 
 def odometry(index: int) -> dict:
-    """A drive along the world's y axis at SPEED, turned left by TURN·t; the link's axes are x forward, y left."""
+    """A drive along the world's y axis at SPEED, turned left by TURN·t; axes are x forward, y left."""
     heading = np.pi / 2 + TURN * index * 0.1
-    x, y = 3.0 + SPEED / TURN * (np.cos(TURN * index * 0.1) - 1), 7.0 + SPEED / TURN * np.sin(TURN * index * 0.1)
+    x, y = (
+        3.0 + SPEED / TURN * (np.cos(TURN * index * 0.1) - 1),
+        7.0 + SPEED / TURN * np.sin(TURN * index * 0.1),
+    )
     orientation = {"x": 0.0, "y": 0.0, "z": np.sin(heading / 2), "w": np.cos(heading / 2)}
-    return {"header": header(index, "odom"), "pose": {"pose": {"position": {"x": x, "y": y, "z": 0.0}, "orientation": orientation}}}
+    return {
+        "header": header(index, "odom"),
+        "pose": {"pose": {"position": {"x": x, "y": y, "z": 0.0}, "orientation": orientation}},
+    }
 
 
 def twist(variance: float = 0.01) -> dict:
-    return {"twist": {"linear": {"x": 0.0, "y": 0.0, "z": SPEED}, "angular": {"x": 0.0, "y": -TURN, "z": 0.0}},
-            "covariance": (np.eye(6) * variance).reshape(-1)}
+    return {
+        "twist": {"linear": {"x": 0.0, "y": 0.0, "z": SPEED}, "angular": {"x": 0.0, "y": -TURN, "z": 0.0}},
+        "covariance": (np.eye(6) * variance).reshape(-1),
+    }
 
 
 def look(recording: Recording, video: Path):
     metrics = SimpleNamespace(depth=depth, flow=flow, motion=motion, semantics=semantics)
-    return review(recording, CAMVID_11, Accuracy(CAMVID_11, metrics), video, 10.0, shown=3,
-                  ages={START + PERIOD: 0.123}, advance=lambda: None)
+    return review(
+        recording,
+        CAMVID_11,
+        Accuracy(CAMVID_11, metrics),
+        video,
+        10.0,
+        shown=3,
+        ages={START + PERIOD: 0.123},
+        advance=lambda: None,
+    )
 
 
 def test_answered_frames_come_with_their_truth(recording: Recording) -> None:
@@ -120,7 +161,11 @@ def test_scores_are_those_of_the_errors_put_in(recording: Recording, tmp_path: P
     assert scores.mean_iou == pytest.approx((0.5 + 6 / 7) / 2)
     assert seen.frames == len(ANSWERED)
     assert {name: len(values[0]) for name, values in seen.frame_scores.items()} == {
-        "AbsRel": 5, "mIoU": 5, "EPE": 3, "motion IoU": 5}
+        "AbsRel": 5,
+        "mIoU": 5,
+        "EPE": 3,
+        "motion IoU": 5,
+    }
     assert (tmp_path / "video.webm").stat().st_size > 0
 
 
@@ -152,15 +197,38 @@ def test_report_shows_the_numbers(recording: Recording, tmp_path: Path) -> None:
     }
     measured = measure(arrivals, "/camera/image_raw", "/geoseg", {"dropped: skipped for a newer frame": "1"})
     seen = look(recording, tmp_path / "video.webm")
-    about = Circumstances("the bag x", "model.safetensors", Bundle("perception", {}, CAMVID_11, (64, 48)), "cpu",
-                          "geoseg demo x", "today", {"cores": "2"}, {})
+    about = Circumstances(
+        "the bag x",
+        "model.safetensors",
+        Bundle("perception", {}, CAMVID_11, (64, 48)),
+        "cpu",
+        "geoseg demo x",
+        "today",
+        {"cores": "2"},
+        {},
+    )
     cards = {card.label: card.value for card in headline(measured, seen)}
-    assert cards == {"Output rate": "8.0", "Age p50": "40", "Age p99": "40", "Images answered": "5", "Depth AbsRel": "0.075",
-                     "Semantics mIoU": "0.679", "Flow EPE": "5.00", "Motion IoU": "0.500"}
+    assert cards == {
+        "Output rate": "8.0",
+        "Age p50": "40",
+        "Age p99": "40",
+        "Images answered": "5",
+        "Depth AbsRel": "0.075",
+        "Semantics mIoU": "0.679",
+        "Flow EPE": "5.00",
+        "Motion IoU": "0.500",
+    }
     page = render_report(build_report(measured, seen, about, "video.webm"))
     assert [int(index) for index in re.findall(r"<h3>Frame (\d)</h3>", page)] == [1, 2, 5]
     assert page.count("data:image/jpeg") == 3 * (5 + 4) + 1
-    for text in ("123 ms", "skipped for a newer frame", "Car · IoU 0.50", "geoseg demo x", "of 6", "83 % of the images"):
+    for text in (
+        "123 ms",
+        "skipped for a newer frame",
+        "Car · IoU 0.50",
+        "geoseg demo x",
+        "of 6",
+        "83 % of the images",
+    ):
         assert text in page
     assert "<td>lost on the way or after the end</td><td class=n>0</td>" in page
 
@@ -169,17 +237,37 @@ def test_arrays_are_read_with_padding_and_both_byte_orders() -> None:
     values = np.arange(6, dtype=np.float32).reshape(2, 3)
     rows = np.zeros((2, 16), np.uint8)
     rows[:, :12] = values.astype(">f4").view(np.uint8).reshape(2, 12)
-    message = SimpleNamespace(encoding="32FC1", width=3, height=2, step=16, is_bigendian=1, data=rows.reshape(-1))
+    message = SimpleNamespace(
+        encoding="32FC1", width=3, height=2, step=16, is_bigendian=1, data=rows.reshape(-1)
+    )
     np.testing.assert_array_equal(decode_array(message), values)
-    millimetres = SimpleNamespace(encoding="16UC1", width=2, height=1, step=4, is_bigendian=0,
-                                  data=np.array([0, 1500], np.uint16).view(np.uint8))
+    millimetres = SimpleNamespace(
+        encoding="16UC1",
+        width=2,
+        height=1,
+        step=4,
+        is_bigendian=0,
+        data=np.array([0, 1500], np.uint16).view(np.uint8),
+    )
     np.testing.assert_allclose(decode_array(millimetres), [[np.nan, 1.5]])
 
 
-@pytest.mark.parametrize("change, problem", [
-    ({"encoding": "rgb8"}, "encoding is 'rgb8'"), ({"step": 3}, "step 3, expected 2 rows of 12"),
-    ({"height": 9}, "data has 24 bytes")])
+@pytest.mark.parametrize(
+    "change, problem",
+    [
+        ({"encoding": "rgb8"}, "encoding is 'rgb8'"),
+        ({"step": 3}, "step 3, expected 2 rows of 12"),
+        ({"height": 9}, "data has 24 bytes"),
+    ],
+)
 def test_damaged_arrays_are_errors(change: dict, problem: str) -> None:
-    fields = {"encoding": "32FC1", "width": 3, "height": 2, "step": 12, "is_bigendian": 0, "data": np.zeros(24, np.uint8)}
+    fields = {
+        "encoding": "32FC1",
+        "width": 3,
+        "height": 2,
+        "step": 12,
+        "is_bigendian": 0,
+        "data": np.zeros(24, np.uint8),
+    }
     with pytest.raises(ImageError, match=problem):
         decode_array(SimpleNamespace(**(fields | change)))

@@ -16,7 +16,18 @@ from hypothesis import strategies as st
 
 from geoseg_ros.errors import ImageError
 from geoseg_ros.report import (
-    Card, Facts, FrameView, Legend, LineChart, Panel, PathChart, Report, Section, Series, Table, render_report,
+    Card,
+    Facts,
+    FrameView,
+    Legend,
+    LineChart,
+    Panel,
+    PathChart,
+    Report,
+    Section,
+    Series,
+    Table,
+    render_report,
     write_report,
 )
 from geoseg_ros.report.charts import line_chart_svg, path_chart_svg, ticks
@@ -59,28 +70,59 @@ def sample_report() -> Report:
     picture = np.zeros((24, 32, 3), np.uint8)
     picture[..., 0] = 250
     path = PathChart("path", [Series("a", [0, 3, 4], [0, 0, 1])])
-    view = FrameView("Frame 7", [("stamp", "1.250 s")], [Panel("image", picture), Panel("path", path, "so far")],
-                     [Panel("true depth", picture)])
-    blocks = [view, Table("Topics", ("topic", "Hz"), [("/a", "9.5"), ("/b", "–")]), Facts("Run", [("model", "x.safetensors")]),
-              Legend("Classes", [("Road", (128, 64, 128))]), LineChart("Age", "s", "ms", [Series("age", [0, 1], [3, 4])])]
-    return Report("Title <&>", "Subtitle", [Card("Rate", "9.5", "Hz", "of 10")], [Section("All", blocks, columns=2)],
-                  footer="end", video="demo.webm", poster=picture, notices=["look & see"])
+    view = FrameView(
+        "Frame 7",
+        [("stamp", "1.250 s")],
+        [Panel("image", picture), Panel("path", path, "so far")],
+        [Panel("true depth", picture)],
+    )
+    blocks = [
+        view,
+        Table("Topics", ("topic", "Hz"), [("/a", "9.5"), ("/b", "–")]),
+        Facts("Run", [("model", "x.safetensors")]),
+        Legend("Classes", [("Road", (128, 64, 128))]),
+        LineChart("Age", "s", "ms", [Series("age", [0, 1], [3, 4])]),
+    ]
+    return Report(
+        "Title <&>",
+        "Subtitle",
+        [Card("Rate", "9.5", "Hz", "of 10")],
+        [Section("All", blocks, columns=2)],
+        footer="end",
+        video="demo.webm",
+        poster=picture,
+        notices=["look & see"],
+    )
 
 
 def test_page_is_well_formed_and_loads_nothing_from_elsewhere() -> None:
     page = render_report(sample_report())
     checker = checked(page)
     text = " ".join(checker.text)
-    for expected in ("Title <&>", "Frame 7", "1.250 s", "/a", "9.5", "x.safetensors", "Road", "look & see", "so far"):
+    for expected in (
+        "Title <&>",
+        "Frame 7",
+        "1.250 s",
+        "/a",
+        "9.5",
+        "x.safetensors",
+        "Road",
+        "look & see",
+        "so far",
+    ):
         assert expected in text
-    assert all(source.startswith("data:image/jpeg;base64,") or source == "demo.webm" for source in checker.sources)
+    assert all(
+        source.startswith("data:image/jpeg;base64,") or source == "demo.webm" for source in checker.sources
+    )
     assert "http" not in page and "<script" not in page
 
 
 def test_pictures_are_embedded_with_their_colours() -> None:
     sources = [s for s in checked(render_report(sample_report())).sources if s.startswith("data:")]
     assert len(sources) == 3
-    picture = cv2.imdecode(np.frombuffer(base64.b64decode(sources[0].partition(",")[2]), np.uint8), cv2.IMREAD_COLOR)
+    picture = cv2.imdecode(
+        np.frombuffer(base64.b64decode(sources[0].partition(",")[2]), np.uint8), cv2.IMREAD_COLOR
+    )
     assert picture.shape == (24, 32, 3)
     np.testing.assert_allclose(picture.reshape(-1, 3).mean(0)[::-1], (250, 0, 0), atol=4)
 
@@ -126,7 +168,9 @@ def test_charts_of_nothing_say_so(series: list[Series]) -> None:
 
 def test_path_keeps_its_proportions() -> None:
     svg = path_chart_svg(PathChart("c", [Series("a", [0, 10, 10], [0, 0, 5])]))
-    (x0, y0), (x1, y1), (x2, y2) = [tuple(map(float, point)) for point in re.findall(r"[ML]([\d.]+) ([\d.]+)", svg)][:3]
+    (x0, y0), (x1, y1), (x2, y2) = [
+        tuple(map(float, point)) for point in re.findall(r"[ML]([\d.]+) ([\d.]+)", svg)
+    ][:3]
     assert (x1 - x0) / (y1 - y2) == pytest.approx(2.0, rel=1e-2)
     assert y0 == y1 and x1 == x2
 
@@ -140,13 +184,18 @@ def test_ticks_are_round_and_inside(low: float, span: float) -> None:
     assert all(low - slack <= value <= low + span + slack for value in values)
 
 
-values = st.lists(st.tuples(st.floats(-1e6, 1e6), st.floats(allow_nan=True, allow_infinity=True, width=32)), max_size=20)
+values = st.lists(
+    st.tuples(st.floats(-1e6, 1e6), st.floats(allow_nan=True, allow_infinity=True, width=32)), max_size=20
+)
 
 
 @settings(deadline=None)
 @given(values)
 def test_charts_of_any_values_are_finite_svg(points: list[tuple[float, float]]) -> None:
     x, y = [point[0] for point in points], [point[1] for point in points]
-    for svg in (line_chart_svg(LineChart("c", "x", "y", [Series("a", x, y)])), path_chart_svg(PathChart("c", [Series("a", x, y)]))):
+    for svg in (
+        line_chart_svg(LineChart("c", "x", "y", [Series("a", x, y)])),
+        path_chart_svg(PathChart("c", [Series("a", x, y)])),
+    ):
         checked(svg)
         assert "nan" not in svg and "inf" not in svg.replace("infinite", "")

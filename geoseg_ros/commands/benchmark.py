@@ -17,16 +17,26 @@ HELP = "Time the pipeline stage by stage, and the node over DDS with all outputs
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--model", metavar="FILE", help="model file (default: the one that comes with the package)")
-    parser.add_argument("--size", type=_size, default=(640, 192), metavar="WxH", help="image size (default 640x192)")
+    parser.add_argument(
+        "--model", metavar="FILE", help="model file (default: the one that comes with the package)"
+    )
+    parser.add_argument(
+        "--size", type=_size, default=(640, 192), metavar="WxH", help="image size (default 640x192)"
+    )
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
     parser.add_argument("--precision", default="float32", help="float32, float16 or bfloat16")
     parser.add_argument("--seconds", type=float, default=5.0, help="how long each part takes (default 5)")
     parser.add_argument(
-        "--node", action=argparse.BooleanOptionalAction, help="time the node, too (default: where ROS is installed)"
+        "--node",
+        action=argparse.BooleanOptionalAction,
+        help="time the node, too (default: where ROS is installed)",
     )
-    parser.add_argument("--rate", type=float, default=10.0, help="images per second sent to the node (default 10)")
-    parser.add_argument("--json", metavar="FILE", help="write the numbers, machine, date and command to this file, too")
+    parser.add_argument(
+        "--rate", type=float, default=10.0, help="images per second sent to the node (default 10)"
+    )
+    parser.add_argument(
+        "--json", metavar="FILE", help="write the numbers, machine, date and command to this file, too"
+    )
     parser.add_argument("--domain", type=int, help="ROS domain id (default: one that nobody uses)")
 
 
@@ -58,8 +68,16 @@ def run(args: argparse.Namespace) -> int:
     node = None
     if args.node or (args.node is None and has_ros):
         with terminate_as_exit(), console.status("timing the node") as status:
-            node = time_node(model, device, *args.size, args.seconds, args.rate, args.precision, args.domain,
-                             on_state=lambda text: status.update(f"timing the node: {text}"))
+            node = time_node(
+                model,
+                device,
+                *args.size,
+                args.seconds,
+                args.rate,
+                args.precision,
+                args.domain,
+                on_state=lambda text: status.update(f"timing the node: {text}"),
+            )
     _print(console, args, device, bare, node)
     if args.json:
         _write_json(Path(args.json), _results(args, model, device, bare, node))
@@ -69,27 +87,42 @@ def run(args: argparse.Namespace) -> int:
 def _size(text: str) -> tuple[int, int]:
     match = re.fullmatch(r"(\d{1,5})[x×](\d{1,5})", text)
     if not match or min(map(int, match.groups())) < 32:
-        raise argparse.ArgumentTypeError(f"'{text}' is no size, expected WIDTHxHEIGHT of at least 32 pixels each")
+        raise argparse.ArgumentTypeError(
+            f"'{text}' is no size, expected WIDTHxHEIGHT of at least 32 pixels each"
+        )
     return int(match[1]), int(match[2])
 
 
-def _print(console: Console, args: argparse.Namespace, device: str, bare: PipelineTimes, node: NodeTimes | None) -> None:
+def _print(
+    console: Console, args: argparse.Namespace, device: str, bare: PipelineTimes, node: NodeTimes | None
+) -> None:
     width, height = args.size
-    console.print(f"[bold]Pipeline.step[/], {width}×{height}, all outputs, {device}, {args.precision}", highlight=False)
+    console.print(
+        f"[bold]Pipeline.step[/], {width}×{height}, all outputs, {device}, {args.precision}", highlight=False
+    )
     rows = [*bare.stages.items(), ("step", bare.total)]
     console.print(_table("stage", rows))
     console.print(f"{bare.rate:.1f} frames/s over {bare.frames} frames\n", highlight=False)
     if node is None:
         return
-    console.print(f"[bold]Node over DDS[/], all outputs subscribed, images at {node.input_rate:.1f} Hz", highlight=False)
-    console.print(_table("from … to", [
-        ("Pipeline.step inside the node", node.inference),
-        ("image received → outputs published", node.inside),
-        ("age: image sent → last output received", node.age)]))
+    console.print(
+        f"[bold]Node over DDS[/], all outputs subscribed, images at {node.input_rate:.1f} Hz", highlight=False
+    )
+    console.print(
+        _table(
+            "from … to",
+            [
+                ("Pipeline.step inside the node", node.inference),
+                ("image received → outputs published", node.inside),
+                ("age: image sent → last output received", node.age),
+            ],
+        )
+    )
     drops = ", ".join(f"{count} {cause}" for cause, count in node.drops.items() if count) or "none"
     waiting = "" if node.keeps_up else " (with the wait for the frame before: the node does not keep up)"
     for line in (
-        f"{node.output_rate:.1f} Hz of outputs, {node.answered} of {node.published} images answered, dropped: {drops}",
+        f"{node.output_rate:.1f} Hz of outputs, {node.answered} of {node.published} images answered, "
+        f"dropped: {drops}",
         f"overhead over the bare step {node.overhead(bare.total) * 1e3:.1f} ms{waiting}; "
         f"age p99 is {node.age.p99 / node.inference.p50:.2f} × the inference inside the node",
     ):
@@ -118,8 +151,14 @@ def _results(
     from geoseg_ros.machine import command_line, describe_machine, now
 
     return {
-        "command": command_line(), "date": now(), "machine": describe_machine(), "model": str(model),
-        "size": list(args.size), "device": device, "precision": args.precision, "unit": "seconds",
+        "command": command_line(),
+        "date": now(),
+        "machine": describe_machine(),
+        "model": str(model),
+        "size": list(args.size),
+        "device": device,
+        "precision": args.precision,
+        "unit": "seconds",
         "pipeline": asdict(bare),
         "node": None if node is None else {**asdict(node), "overhead": node.overhead(bare.total)},
     }

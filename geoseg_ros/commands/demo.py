@@ -1,4 +1,4 @@
-"""``geoseg demo [BAG]``: a bag, or a simulated street, through the real nodes over DDS; a report of what came out."""
+"""``geoseg demo [BAG]``: a bag, or a simulated street, through the nodes over DDS, and a report of it."""
 
 from __future__ import annotations
 
@@ -13,24 +13,42 @@ if TYPE_CHECKING:
     from geoseg_ros.demo.review import Review
     from geoseg_ros.demo.session import CameraTopics
 
-HELP = "Play a bag, or a simulated street, through the nodes over DDS and report rates, ages, accuracy and pictures."
+HELP = (
+    "Play a bag, or a simulated street, through the nodes over DDS; report rates, ages, accuracy, pictures."
+)
 REPORT, VIDEO, OUTPUTS_BAG, STREET_BAG, ARRIVALS, LOGS = (
-    "report.html", "demo.webm", "outputs", "street", "arrivals.csv", "log")
+    "report.html",
+    "demo.webm",
+    "outputs",
+    "street",
+    "arrivals.csv",
+    "log",
+)
 SHOWN_FRAMES = 6
-NOT_STORED = "depth/points"  # by far the largest output, and all in it is in depth/image, semantic/image and the camera's
+NOT_STORED = "depth/points"  # by far the largest output; depth, semantics and image say the same
 DEFAULT_SEED = 3
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("bag", nargs="?", metavar="BAG", help="bag with a camera (default: a simulated street)")
-    parser.add_argument("--out", default="demo", metavar="FOLDER", help="where report, video and bags go (default: demo)")
-    parser.add_argument("--seconds", type=float, default=10.0, help="how much of the bag to play or simulate (default 10)")
+    parser.add_argument(
+        "bag", nargs="?", metavar="BAG", help="bag with a camera (default: a simulated street)"
+    )
+    parser.add_argument(
+        "--out", default="demo", metavar="FOLDER", help="where report, video and bags go (default: demo)"
+    )
+    parser.add_argument(
+        "--seconds", type=float, default=10.0, help="how much of the bag to play or simulate (default 10)"
+    )
     parser.add_argument("--rate", type=float, default=1.0, help="times as fast as recorded (default 1)")
-    parser.add_argument("--model", metavar="FILE", help="model file (default: the one that comes with the package)")
+    parser.add_argument(
+        "--model", metavar="FILE", help="model file (default: the one that comes with the package)"
+    )
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
     parser.add_argument("--image", metavar="TOPIC", help="image topic of the bag (default: its camera)")
     parser.add_argument("--seed", type=int, default=DEFAULT_SEED, help="which street to simulate (default 3)")
-    parser.add_argument("--size", default="640x192", metavar="WxH", help="image size of that street (default 640x192)")
+    parser.add_argument(
+        "--size", default="640x192", metavar="WxH", help="image size of that street (default 640x192)"
+    )
     parser.add_argument("--domain", type=int, help="ROS domain id (default: one that nobody uses)")
 
 
@@ -50,9 +68,13 @@ def run(args: argparse.Namespace) -> int:
         if not 0.0 < getattr(args, name) < 1e6:
             raise ConfigError(f"--{name} is {getattr(args, name)}, expected a positive number")
     if find_spec("rclpy") is None:
-        raise ConfigError("rclpy is not installed here: source a ROS 2 installation, or pip install 'geoseg_ros[ros]'")
+        raise ConfigError(
+            "rclpy is not installed here: source a ROS 2 installation, or pip install 'geoseg_ros[ros]'"
+        )
     if args.bag is None and (find_spec("embreex") is None or find_spec("trimesh") is None):
-        raise ConfigError("simulating a street needs trimesh and embreex: pip install 'geoseg_ros[sim]', or name a bag")
+        raise ConfigError(
+            "simulating a street needs trimesh and embreex: pip install 'geoseg_ros[sim]', or name a bag"
+        )
     console = Console()
     model = Path(args.model or default_bundle_path())
     bundle = load_bundle(model)
@@ -111,10 +133,19 @@ def _record(
         task = progress.add_task("starting", total=published)
         session.record(
             session.Run(
-                source=played, topics=topics, arrivals=work / ARRIVALS, logs=work / LOGS, bag=recorded,
-                stored=[output for output in OUTPUTS if output != NOT_STORED], rate=args.rate, parameters={"model": str(model.resolve()), "device": args.device}, domain=args.domain),
+                source=played,
+                topics=topics,
+                arrivals=work / ARRIVALS,
+                logs=work / LOGS,
+                bag=recorded,
+                stored=[output for output in OUTPUTS if output != NOT_STORED],
+                rate=args.rate,
+                parameters={"model": str(model.resolve()), "device": args.device},
+                domain=args.domain,
+            ),
             on_state=lambda text: progress.update(task, description=text),
-            on_counts=lambda counts: progress.update(task, completed=counts.get(topics.image, 0)))
+            on_counts=lambda counts: progress.update(task, completed=counts.get(topics.image, 0)),
+        )
         progress.update(task, description="packing the recording")
         session.copy_bag(recorded, work / OUTPUTS_BAG)
     with BagReader(work / OUTPUTS_BAG) as bag:
@@ -125,7 +156,12 @@ def _record(
 
 
 def _review(
-    args: argparse.Namespace, source: Path, topics: CameraTopics, measured: Measurement, bundle: Any, work: Path,
+    args: argparse.Namespace,
+    source: Path,
+    topics: CameraTopics,
+    measured: Measurement,
+    bundle: Any,
+    work: Path,
     console: Console,
 ) -> Review:
     from types import SimpleNamespace
@@ -141,9 +177,16 @@ def _review(
     fps = max(1.0, measured.input_rate / args.rate) if measured.published > 1 else 10.0
     with _progress(console) as progress:
         task = progress.add_task("drawing and judging", total=measured.answered)
-        return review(recording, bundle.labels, Accuracy(bundle.labels, metrics), work / VIDEO, fps, SHOWN_FRAMES,
-                      ages=dict(zip(measured.frame_stamps.tolist(), measured.frame_ages.tolist())),
-                      advance=lambda: progress.advance(task))
+        return review(
+            recording,
+            bundle.labels,
+            Accuracy(bundle.labels, metrics),
+            work / VIDEO,
+            fps,
+            SHOWN_FRAMES,
+            ages=dict(zip(measured.frame_stamps.tolist(), measured.frame_ages.tolist(), strict=True)),
+            advance=lambda: progress.advance(task),
+        )
 
 
 def _write_report(
@@ -153,12 +196,23 @@ def _write_report(
     from geoseg_ros.machine import command_line, describe_machine, now
     from geoseg_ros.report import write_report
 
-    source = f"the bag {Path(args.bag).name}" if args.bag is not None else f"a simulated street (seed {args.seed})"
+    source = (
+        f"the bag {Path(args.bag).name}" if args.bag is not None else f"a simulated street (seed {args.seed})"
+    )
     about = Circumstances(
-        source=source, model=str(model), bundle=bundle, device=measured.diagnostics.get("device", args.device),
-        command=command_line(), date=now(), machine=describe_machine(),
-        parameters={"playback": f"{args.rate:g} × recorded speed", "longest playback": f"{args.seconds:g} s",
-                    "recording": f"{OUTPUTS_BAG}/ (all topics but {NOT_STORED}, which is timed only)"})
+        source=source,
+        model=str(model),
+        bundle=bundle,
+        device=measured.diagnostics.get("device", args.device),
+        command=command_line(),
+        date=now(),
+        machine=describe_machine(),
+        parameters={
+            "playback": f"{args.rate:g} × recorded speed",
+            "longest playback": f"{args.seconds:g} s",
+            "recording": f"{OUTPUTS_BAG}/ (all topics but {NOT_STORED}, which is timed only)",
+        },
+    )
     write_report(build_report(measured, seen, about, VIDEO), work / REPORT)
 
 
@@ -170,7 +224,11 @@ def _print_summary(args: argparse.Namespace, measured: Measurement, seen: Review
 
     table = Table(title="geoseg demo", title_justify="left", box=None, show_header=False, pad_edge=False)
     for card in headline(measured, seen):
-        table.add_row(Text(card.label, style="bold"), Text(f"{card.value} {card.unit}".rstrip()), Text(card.note, style="dim"))
+        table.add_row(
+            Text(card.label, style="bold"),
+            Text(f"{card.value} {card.unit}".rstrip()),
+            Text(card.note, style="dim"),
+        )
     for cause, count in measured.drops.items():
         if count:
             table.add_row(Text("Dropped", style="bold"), Text(str(count)), Text(cause, style="dim"))
@@ -183,5 +241,10 @@ def _print_summary(args: argparse.Namespace, measured: Measurement, seen: Review
 def _progress(console: Console) -> Any:
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-    return Progress(TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(),
-                    TimeElapsedColumn(), console=console)
+    return Progress(
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        console=console,
+    )

@@ -1,1 +1,1 @@
-"""The demonstration: real nodes in separate processes over DDS, their outputs recorded, measured and reported."""
+"""The demonstration: real nodes in separate processes over DDS, recorded, measured and reported."""

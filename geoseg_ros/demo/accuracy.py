@@ -14,7 +14,7 @@ from geoseg_ros.labels import LabelSet
 
 
 class Metrics(Protocol):
-    """The modules of ``geoseg_ros.training.metrics``; the command line hands them in, as only it may import training."""
+    """The modules of ``geoseg_ros.training.metrics``, handed in by the command: only it may import them."""
 
     depth: Any
     flow: Any
@@ -24,7 +24,7 @@ class Metrics(Protocol):
 
 @dataclass(frozen=True)
 class AccuracyScores:
-    """Scores over all judged frames, None where there was no ground truth, and class → IoU (NaN where absent)."""
+    """Scores over all judged frames, None without ground truth; a class's IoU is NaN where it is absent."""
 
     abs_rel: float | None = None
     abs_rel_metric: float | None = None
@@ -38,7 +38,7 @@ class AccuracyScores:
 
 
 class Accuracy:
-    """Judges frames one by one; depth per image (median-scaled, Eigen et al.), the others pooled over all pixels."""
+    """Judges frames one by one; depth per image (median-scaled, Eigen et al.), the others over all pixels."""
 
     def __init__(self, labels: LabelSet, metrics: Metrics):
         self._labels, self._metrics = labels, metrics
@@ -59,7 +59,12 @@ class Accuracy:
             one.update(seen.semantic, truth["semantic"])
             self._semantic.merge(one)
             scores["mIoU"] = one.mean_iou
-        if "flow" in truth and seen.flow is not None and frame.consecutive and np.isfinite(truth["flow"]).any():
+        if (
+            "flow" in truth
+            and seen.flow is not None
+            and frame.consecutive
+            and np.isfinite(truth["flow"]).any()
+        ):
             one = self._metrics.flow.FlowMetric()
             one.update(seen.flow, truth["flow"])
             self._flow.update(seen.flow, truth["flow"])
@@ -79,8 +84,11 @@ class Accuracy:
             metric = self._metrics.depth.mean_depth_scores(self._depth_metric)
             values |= {"abs_rel": mean.abs_rel, "delta_1": mean.delta_1, "abs_rel_metric": metric.abs_rel}
         if self._semantic.counts.any():
-            values |= {"mean_iou": self._semantic.mean_iou, "pixel_accuracy": self._semantic.pixel_accuracy,
-                       "class_iou": dict(zip(self._labels.names, self._semantic.iou.tolist()))}
+            values |= {
+                "mean_iou": self._semantic.mean_iou,
+                "pixel_accuracy": self._semantic.pixel_accuracy,
+                "class_iou": dict(zip(self._labels.names, self._semantic.iou.tolist(), strict=True)),
+            }
         if self._flow_frames:
             flow = self._flow.scores()
             values |= {"epe": flow.epe, "outliers": flow.fl_all}

@@ -1,4 +1,4 @@
-"""The environment of child processes: a ROS domain of their own, this machine only, images through shared memory."""
+"""The environment of child processes: an own ROS domain, this machine only, images through shared memory."""
 
 from __future__ import annotations
 
@@ -13,11 +13,16 @@ from geoseg_ros.share import dds_environment
 
 LARGEST_DOMAIN = 101
 """Higher domains have UDP ports that Linux hands out to others."""
-_PORT_BASE, _DOMAIN_GAIN, _UNICAST_OFFSET = 7400, 250, 10  # RTPS 2.5, 9.6.2.3: ports of a domain's first participant
+_PORT_BASE, _DOMAIN_GAIN, _UNICAST_OFFSET = (
+    7400,
+    250,
+    10,
+)  # RTPS 2.5, 9.6.2.3: ports of a domain's first participant
 
 
-def private_environment(log_folder: Path, domain: int | None = None,
-                        base: Mapping[str, str] = os.environ) -> dict[str, str]:
+def private_environment(
+    log_folder: Path, domain: int | None = None, base: Mapping[str, str] = os.environ
+) -> dict[str, str]:
     """A copy of ``base`` in which ROS processes see only each other.
 
     :param domain: ROS domain id; by default one that nobody on this machine uses.
@@ -42,4 +47,6 @@ def free_domain() -> int:
             except OSError:
                 continue
         return domain
-    raise ProcessError(f"ROS domains 1 to {LARGEST_DOMAIN} are all in use on this machine, expected a free one")
+    raise ProcessError(
+        f"ROS domains 1 to {LARGEST_DOMAIN} are all in use on this machine, expected a free one"
+    )

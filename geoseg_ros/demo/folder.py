@@ -1,4 +1,4 @@
-"""A folder of results that appears all at once, and whose predecessor vanishes without taking anybody's files along."""
+"""A folder of results that appears all at once and replaces its predecessor, but nobody else's files."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ _AT_FDCWD, _RENAME_EXCHANGE = -100, 2
 
 
 class ResultFolder:
-    """Context manager: yields a hidden folder beside ``path`` to write to; it takes the name ``path`` on success.
+    """Context manager: yields a hidden folder beside ``path`` to write to; on success it becomes ``path``.
 
-    An earlier result is replaced in one step. Files in it that no run wrote are moved over, never deleted; a folder
-    without a manifest of an earlier run is not touched at all. On an exception the earlier result stays as it was.
+    An earlier result is replaced in one step. Files in it that no run wrote are moved over, never deleted; a
+    folder without a manifest of an earlier run is not touched at all. On an exception all stays as it was.
 
     :raises ConfigError: ``path`` is a file, or a folder that holds something but no earlier result.
     """
@@ -32,7 +32,9 @@ class ResultFolder:
         if self.path.exists() and not self.path.is_dir():
             raise ConfigError(f"the output {self.path} is a file, expected a folder or a new name")
         if self.path.is_dir() and any(self.path.iterdir()) and not _listed(self.path):
-            raise ConfigError(f"the folder {self.path} holds files but no earlier result, expected another --out")
+            raise ConfigError(
+                f"the folder {self.path} holds files but no earlier result, expected another --out"
+            )
 
     def __enter__(self) -> Path:
         self.path.parent.mkdir(parents=True, exist_ok=True)
@@ -40,12 +42,15 @@ class ResultFolder:
         self._work.chmod(0o755)
         return self._work
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
-                 trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         if kind is not None:
             shutil.rmtree(self._work)
             return
-        files = sorted(str(file.relative_to(self._work)) for file in self._work.rglob("*") if not file.is_dir())
+        files = sorted(
+            str(file.relative_to(self._work)) for file in self._work.rglob("*") if not file.is_dir()
+        )
         (self._work / MANIFEST).write_text(json.dumps([*files, MANIFEST], indent=1), encoding="utf-8")
         if not self.path.exists():
             os.rename(self._work, self.path)
@@ -59,8 +64,13 @@ def _exchange(first: Path, second: Path) -> None:
     """Swap two folders' names; in one step where the system can."""
     if sys.platform == "linux":
         libc = ctypes.CDLL(None, use_errno=True)
-        if hasattr(libc, "renameat2") and libc.renameat2(
-                _AT_FDCWD, os.fsencode(first), _AT_FDCWD, os.fsencode(second), _RENAME_EXCHANGE) == 0:
+        if (
+            hasattr(libc, "renameat2")
+            and libc.renameat2(
+                _AT_FDCWD, os.fsencode(first), _AT_FDCWD, os.fsencode(second), _RENAME_EXCHANGE
+            )
+            == 0
+        ):
             return
     aside = second.with_name(f"{first.name}.previous")
     os.rename(second, aside)
@@ -87,7 +97,9 @@ def _listed(folder: Path) -> list[str]:
     try:
         names = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
-        raise ConfigError(f"{path} is damaged ({error}), expected the list of an earlier result's files") from error
+        raise ConfigError(
+            f"{path} is damaged ({error}), expected the list of an earlier result's files"
+        ) from error
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
         raise ConfigError(f"{path} is damaged, expected the list of an earlier result's files")
     return names

@@ -36,48 +36,92 @@ def headline(measured: Measurement, seen: Review) -> list[Card]:
     scores = seen.scores
     dropped = measured.published - measured.answered
     cards = [
-        Card("Output rate", number(measured.output_rate, 1), "Hz", f"camera {number(measured.input_rate, 1)} Hz"),
+        Card(
+            "Output rate",
+            number(measured.output_rate, 1),
+            "Hz",
+            f"camera {number(measured.input_rate, 1)} Hz",
+        ),
         Card("Age p50", milliseconds(measured.age_p50), "ms", "image published → last output received"),
         Card("Age p99", milliseconds(measured.age_p99), "ms", f"over {len(measured.frame_ages)} frames"),
-        Card("Images answered", f"{measured.answered}", f"of {measured.published}", f"{dropped} without an answer"),
+        Card(
+            "Images answered",
+            f"{measured.answered}",
+            f"of {measured.published}",
+            f"{dropped} without an answer",
+        ),
     ]
     if scores.abs_rel is not None:
         note = f"median-scaled; {number(scores.abs_rel_metric, 3)} in metres"
         cards.append(Card("Depth AbsRel", number(scores.abs_rel, 3), "", note))
     if scores.mean_iou is not None:
-        cards.append(Card("Semantics mIoU", number(scores.mean_iou, 3), "", f"pixel accuracy {number(scores.pixel_accuracy, 3)}"))
+        cards.append(
+            Card(
+                "Semantics mIoU",
+                number(scores.mean_iou, 3),
+                "",
+                f"pixel accuracy {number(scores.pixel_accuracy, 3)}",
+            )
+        )
     if scores.epe is not None:
-        cards.append(Card("Flow EPE", number(scores.epe, 2), "px", f"{100 * scores.outliers:.1f} % outliers (Fl)"))
+        cards.append(
+            Card("Flow EPE", number(scores.epe, 2), "px", f"{100 * scores.outliers:.1f} % outliers (Fl)")
+        )
     if scores.moving_iou is not None:
-        cards.append(Card("Motion IoU", number(scores.moving_iou, 3), "", "moving class, all pixels together"))
+        cards.append(
+            Card("Motion IoU", number(scores.moving_iou, 3), "", "moving class, all pixels together")
+        )
     return cards
 
 
 def build_report(measured: Measurement, seen: Review, about: Circumstances, video: str) -> Report:
     """The whole page."""
     sections = [
-        Section("Frames", seen.views, "What went in and what came out over DDS, at evenly spread moments. Brightness and "
-                "colour scales are those of the output topics; a reference row shows the ground truth where the "
-                "recording has it." if any(view.reference for view in seen.views) else
-                "What went in and what came out over DDS, at evenly spread moments."),
+        Section(
+            "Frames",
+            seen.views,
+            "What went in and what came out over DDS, at evenly spread moments. Brightness and "
+            "colour scales are those of the output topics; a reference row shows the ground truth where the "
+            "recording has it."
+            if any(view.reference for view in seen.views)
+            else "What went in and what came out over DDS, at evenly spread moments.",
+        ),
         Section("Classes", [_legend(about.bundle, seen)]),
-        Section("Timing", _timing(measured), "Ages and rates are taken by the middleware: from the moment the player "
-                "published an image to the moment the recorder received the outputs with that image's stamp.", columns=2),
+        Section(
+            "Timing",
+            _timing(measured),
+            "Ages and rates are taken by the middleware: from the moment the player "
+            "published an image to the moment the recorder received the outputs with that image's stamp.",
+            columns=2,
+        ),
     ]
     charts = _score_charts(measured, seen)
     if charts:
-        sections.append(Section("Accuracy over time", charts, "Against the ground truth in the recording. Flow is judged "
-                                "where the image before was answered, too, so that both span the same time.", columns=2))
+        sections.append(
+            Section(
+                "Accuracy over time",
+                charts,
+                "Against the ground truth in the recording. Flow is judged "
+                "where the image before was answered, too, so that both span the same time.",
+                columns=2,
+            )
+        )
     sections += [
         Section("Path", [_path(seen)]),
         Section("Topics and losses", _tables(measured), columns=2),
         Section("Circumstances", _facts(measured, about), columns=2),
     ]
     return Report(
-        title="geoseg demo", subtitle=_subtitle(measured, about), cards=headline(measured, seen), sections=sections,
-        footer=f"Made by geoseg_ros {about.machine.get('geoseg_ros', '')} on {about.date}.", video=video,
-        video_note="All outputs of every answered frame, at the camera's rate.", poster=seen.poster,
-        notices=_notices(measured))
+        title="geoseg demo",
+        subtitle=_subtitle(measured, about),
+        cards=headline(measured, seen),
+        sections=sections,
+        footer=f"Made by geoseg_ros {about.machine.get('geoseg_ros', '')} on {about.date}.",
+        video=video,
+        video_note="All outputs of every answered frame, at the camera's rate.",
+        poster=seen.poster,
+        notices=_notices(measured),
+    )
 
 
 def number(value: float | None, digits: int) -> str:
@@ -91,37 +135,60 @@ def milliseconds(seconds: float) -> str:
 
 
 def _subtitle(measured: Measurement, about: Circumstances) -> str:
-    return (f"{measured.published} images of {about.source} went through the perception node as ROS 2 topics; what it "
-            f"published was recorded, timed and drawn here. Player, node and recorder ran as separate processes.")
+    return (
+        f"{measured.published} images of {about.source} went through the perception node as ROS 2 topics; "
+        "what it published was recorded, timed and drawn here. "
+        "Player, node and recorder ran as separate processes."
+    )
 
 
 def _notices(measured: Measurement) -> Sequence[str]:
-    if measured.answered < measured.published:
-        parts = [f"{count} {cause}" for cause, count in measured.drops.items() if count]
-        why = f" The node counts: {', '.join(parts)}." if parts else ""
-        share = 100.0 * measured.answered / max(measured.published, 1)
-        return (f"{share:.0f} % of the images were answered: on this machine a frame takes longer than the camera's "
-                f"period, and the newest image wins.{why}",) if parts else ()
-    return ()
+    parts = [f"{count} {cause}" for cause, count in measured.drops.items() if count]
+    if not parts:
+        return ()
+    share = 100.0 * measured.answered / max(measured.published, 1)
+    return (
+        f"{share:.0f} % of the images were answered. The node counts: {', '.join(parts)}. "
+        "Where a frame takes longer than the camera's period, the newest image wins and the others are skipped, "
+        "which keeps ages low.",
+    )
 
 
 def _legend(bundle: Bundle, seen: Review) -> Legend:
     ious = seen.scores.class_iou
-    items = [(name + (f" · IoU {ious[name]:.2f}" if math.isfinite(ious.get(name, math.nan)) else ""), color)
-             for name, color in zip(bundle.labels.names, bundle.labels.palette)]
+    items = [
+        (name + (f" · IoU {ious[name]:.2f}" if math.isfinite(ious.get(name, math.nan)) else ""), color)
+        for name, color in zip(bundle.labels.names, bundle.labels.palette, strict=True)
+    ]
     moving = ", ".join(bundle.labels.dynamic)
-    return Legend(f"{bundle.labels.name}: {len(items)} classes", items, f"Can move by themselves: {moving}." if moving else "")
+    return Legend(
+        f"{bundle.labels.name}: {len(items)} classes",
+        items,
+        f"Can move by themselves: {moving}." if moving else "",
+    )
 
 
 def _timing(measured: Measurement) -> list[LineChart]:
-    levels = [(f"{label} {milliseconds(value)} ms", value * 1e3)
-              for label, value in (("p50", measured.age_p50), ("p99", measured.age_p99)) if math.isfinite(value)]
+    levels = [
+        (f"{label} {milliseconds(value)} ms", value * 1e3)
+        for label, value in (("p50", measured.age_p50), ("p99", measured.age_p99))
+        if math.isfinite(value)
+    ]
     return [
-        LineChart("Rate", "seconds since the first image", "Hz",
-                  [Series("outputs", *measured.output_rates), Series("camera", *measured.input_rates)],
-                  note="In windows of one second."),
-        LineChart("Age of a frame's last output", "seconds since the first image", "ms",
-                  [Series("age", measured.frame_times, measured.frame_ages * 1e3, dots=True)], levels),
+        LineChart(
+            "Rate",
+            "seconds since the first image",
+            "Hz",
+            [Series("outputs", *measured.output_rates), Series("camera", *measured.input_rates)],
+            note="In windows of one second.",
+        ),
+        LineChart(
+            "Age of a frame's last output",
+            "seconds since the first image",
+            "ms",
+            [Series("age", measured.frame_times, measured.frame_ages * 1e3, dots=True)],
+            levels,
+        ),
     ]
 
 
@@ -132,7 +199,7 @@ def _score_charts(measured: Measurement, seen: Review) -> list[LineChart]:
             stamps, values = seen.frame_scores[name]
             seconds = (stamps - seen.path.stamps[0]) * 1e-9
             known = values[np.isfinite(values)]
-            levels = [("mean of frames", float(known.mean()))] if known.size else []
+            levels = [(f"mean {known.mean():.2f}", float(known.mean()))] if known.size else []
             charts.append(LineChart(name, "seconds by stamp", unit, [Series(name, seconds, values)], levels))
     return charts
 
@@ -147,21 +214,43 @@ def _path(seen: Review) -> PathChart:
         note = "The model's scale is unknown: the path has a shape, but no size."
     has_scale = seen.path_is_metric or len(seen.true_path.stamps) > 1
     series = path_series(seen.path, seen.path_is_metric, seen.true_path)
-    return PathChart("Path from above, by adding up ego-motion; it starts to the right", series, "m" if has_scale else "", note, width=1160, height=380)
+    return PathChart(
+        "Path from above, by adding up ego-motion; it starts to the right",
+        series,
+        "m" if has_scale else "",
+        note,
+        width=1160,
+        height=380,
+    )
 
 
 def _tables(measured: Measurement) -> list[Table]:
-    rows = [(one.topic, str(one.messages), number(one.rate, 1), number(one.bandwidth, 2), milliseconds(one.age_p50),
-             milliseconds(one.age_p99)) for one in measured.topics]
+    rows = [
+        (
+            one.topic,
+            str(one.messages),
+            number(one.rate, 1),
+            number(one.bandwidth, 2),
+            milliseconds(one.age_p50),
+            milliseconds(one.age_p99),
+        )
+        for one in measured.topics
+    ]
     answered = measured.answered
     drops = [("answered", str(answered)), *((cause, str(count)) for cause, count in measured.drops.items())]
     rest = measured.published - answered - sum(measured.drops.values())
     drops.append(("lost on the way or after the end", str(max(rest, 0))))
-    diagnostics = [(key, value) for key, value in measured.diagnostics.items() if not key.startswith("dropped: ")]
+    diagnostics = [
+        (key, value) for key, value in measured.diagnostics.items() if not key.startswith("dropped: ")
+    ]
     tables = [
         Table("Topics", ("topic", "messages", "Hz", "MB/s", "age p50 ms", "age p99 ms"), rows),
-        Table("Where the images went", ("cause", "images"), drops,
-              f"{measured.published} images were published; causes as counted by the node."),
+        Table(
+            "Where the images went",
+            ("cause", "images"),
+            drops,
+            f"{measured.published} images were published; causes as counted by the node.",
+        ),
     ]
     if diagnostics:
         tables.append(Table("What the node last said of itself", ("key", "value"), diagnostics))
@@ -172,7 +261,8 @@ def _facts(measured: Measurement, about: Circumstances) -> list[Facts]:
     bundle = about.bundle
     camera = bundle.camera
     model = [
-        ("file", about.model), ("architecture", bundle.architecture),
+        ("file", about.model),
+        ("architecture", bundle.architecture),
         ("parameters", f"{parameter_count(bundle) / 1e6:.2f} million"),
         ("input", f"{bundle.input_size[0]}×{bundle.input_size[1]}"),
         ("labels", bundle.labels.name),
@@ -184,12 +274,23 @@ def _facts(measured: Measurement, about: Circumstances) -> list[Facts]:
     return [
         Facts("Model", model),
         Facts("Machine", list(about.machine.items())),
-        Facts("Run", [("source", about.source), ("device", about.device), ("date", about.date),
-                      *((key, value) for key, value in about.parameters.items())]),
+        Facts(
+            "Run",
+            [
+                ("source", about.source),
+                ("device", about.device),
+                ("date", about.date),
+                *((key, value) for key, value in about.parameters.items()),
+            ],
+        ),
         Facts("Command", [("command", about.command)], code=True),
     ]
 
 
 def _short(value: object) -> str:
-    text = ", ".join(f"{key} {item}" for key, item in value.items()) if isinstance(value, Mapping) else str(value)
+    text = (
+        ", ".join(f"{key} {item}" for key, item in value.items())
+        if isinstance(value, Mapping)
+        else str(value)
+    )
     return text if len(text) <= 200 else text[:199] + "…"

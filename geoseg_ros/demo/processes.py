@@ -1,7 +1,7 @@
 """Child processes that never outlive their supervisor.
 
-Every child runs in a session of its own, so that Ctrl-C reaches the supervisor first and a child's own children
-are signalled with it. Leaving the supervisor ends each child's group by SIGINT, then SIGTERM, then SIGKILL.
+Every child runs in a session of its own, so that Ctrl-C reaches the supervisor first and a child's own
+children are signalled with it. Leaving the supervisor ends each child's group by SIGINT, SIGTERM, SIGKILL.
 """
 
 from __future__ import annotations
@@ -31,17 +31,30 @@ _POLL_S = 0.02
 class Child:
     """One running process: its output lines go to a log file, what it reports is kept as events."""
 
-    def __init__(self, name: str, command: Sequence[str], environment: Mapping[str, str], log_path: Path,
-                 on_line: Callable[[], None]):
+    def __init__(
+        self,
+        name: str,
+        command: Sequence[str],
+        environment: Mapping[str, str],
+        log_path: Path,
+        on_line: Callable[[], None],
+    ):
         self.name = name
         self.log_path = log_path
         self._on_line = on_line
         self._last_lines: deque[str] = deque(maxlen=LAST_LINES)
         self._events: dict[str, dict[str, Any]] = {}
         self._process = subprocess.Popen(
-            command, env=dict(environment), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT, text=True, errors="replace", start_new_session=True,
-            preexec_fn=_die_with_parent if sys.platform == "linux" else None)
+            command,
+            env=dict(environment),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+            start_new_session=True,
+            preexec_fn=_die_with_parent if sys.platform == "linux" else None,
+        )
         self._reader = threading.Thread(target=self._read, name=f"log of {name}", daemon=True)
         self._reader.start()
 
@@ -75,7 +88,9 @@ class Child:
             while (self.exit_code is None or self._group_alive()) and time.monotonic() < deadline:
                 time.sleep(_POLL_S)
         if self.exit_code is None:
-            raise ProcessError(f"{self.name} (process {self.pid}) is still alive after SIGKILL, expected it to end")
+            raise ProcessError(
+                f"{self.name} (process {self.pid}) is still alive after SIGKILL, expected it to end"
+            )
         self._reader.join(timeout=1.0)
         return self.exit_code
 
@@ -127,8 +142,14 @@ class Supervisor:
         self._children.append(child)
         return child
 
-    def wait(self, what: str, done: Callable[[], bool], timeout: float,
-             may_end: Sequence[Child] = (), idle: Callable[[], None] | None = None) -> None:
+    def wait(
+        self,
+        what: str,
+        done: Callable[[], bool],
+        timeout: float,
+        may_end: Sequence[Child] = (),
+        idle: Callable[[], None] | None = None,
+    ) -> None:
         """Wait until ``done()``; ``idle()`` is called some times a second meanwhile (progress).
 
         :param what: the awaited state, for the message, such as "the model to load".
@@ -174,8 +195,11 @@ class Supervisor:
             self._changed.notify_all()
 
     def _all_last_lines(self) -> str:
-        return "\n".join(f"last lines of {child.name}:\n{_indented(child)}"
-                         for child in self._children if child.last_lines())
+        return "\n".join(
+            f"last lines of {child.name}:\n{_indented(child)}"
+            for child in self._children
+            if child.last_lines()
+        )
 
 
 def _indented(child: Child) -> str:
@@ -193,8 +217,10 @@ def _interrupts_deferred() -> Iterator[Callable[[], bool]]:
         yield lambda: False
         return
     came: list[int] = []
-    handlers = {number: signal.signal(number, lambda received, frame: came.append(received))
-                for number in (signal.SIGINT, signal.SIGTERM)}
+    handlers = {
+        number: signal.signal(number, lambda received, frame: came.append(received))
+        for number in (signal.SIGINT, signal.SIGTERM)
+    }
     try:
         yield lambda: bool(came)
     finally:
@@ -205,6 +231,7 @@ def _interrupts_deferred() -> Iterator[Callable[[], bool]]:
 @contextlib.contextmanager
 def terminate_as_exit() -> Iterator[None]:
     """Let SIGTERM and SIGHUP unwind the stack (exit code 128 + signal), so that every ``with`` cleans up."""
+
     def leave(number: int, frame: object) -> None:
         raise SystemExit(128 + number)
 

@@ -1,4 +1,4 @@
-"""A recorded run, frame by frame: the camera's images, what the node published for them, and ground truth beside them."""
+"""A recorded run, frame by frame: the camera's images, what the node published for them, and ground truth."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from typing import Any
 import cv2
 import numpy as np
 
+from geoseg_ros.arrivals import stamp_of_serialised
 from geoseg_ros.bag_frames import BagFrames
 from geoseg_ros.bag_types import deserialise, stamp_nanoseconds
 from geoseg_ros.bags import BagReader
-from geoseg_ros.arrivals import stamp_of_serialised
 from geoseg_ros.errors import ImageError
 from geoseg_ros.perception import EgoMotion, Perception
 
@@ -27,13 +27,23 @@ IMAGE_OUTPUTS = {
 }
 """Output topics that are images, and the fields of :class:`Perception` that they fill."""
 
-TRUTH = {"semantic": "gt/semantic/image", "depth": "gt/depth/image", "flow": "gt/flow/image", "motion": "gt/motion/mask"}
+TRUTH = {
+    "semantic": "gt/semantic/image",
+    "depth": "gt/depth/image",
+    "flow": "gt/flow/image",
+    "motion": "gt/motion/mask",
+}
 """Ground truth by name, and how its topic ends."""
 
 TRUTH_ODOMETRY = "gt/odom"
 UNKNOWN_SCALE_VARIANCE = 1e3
-_ENCODINGS = {"mono8": (np.uint8, 1), "mono16": (np.uint16, 1), "16UC1": (np.uint16, 1), "32FC1": (np.float32, 1),
-              "32FC2": (np.float32, 2)}
+_ENCODINGS = {
+    "mono8": (np.uint8, 1),
+    "mono16": (np.uint16, 1),
+    "16UC1": (np.uint16, 1),
+    "32FC1": (np.float32, 1),
+    "32FC2": (np.float32, 2),
+}
 _LATE_FRAMES = 4  # messages of one frame may come after those of this many later ones
 
 
@@ -41,8 +51,8 @@ _LATE_FRAMES = 4  # messages of one frame may come after those of this many late
 class RecordedFrame:
     """One image that the node answered.
 
-    ``truth`` maps the names of :data:`TRUTH` to arrays in the outputs' conventions. ``consecutive`` says that the
-    image before it in the recording was answered too, so that flow and its ground truth span the same time.
+    ``truth`` maps the names of :data:`TRUTH` to arrays in the outputs' conventions. ``consecutive`` says that
+    the image before it in the recording was answered too, so that flow and its truth span the same time.
     """
 
     index: int
@@ -57,14 +67,19 @@ class Recording:
     def __init__(self, source: Path, outputs: Path, prefix: str, image_topic: str | None = None):
         self.source, self.outputs, self.prefix, self.image_topic = source, outputs, prefix, image_topic
         with BagReader(source) as bag:
-            self.truth_topics = {name: topic for name, ending in TRUTH.items() if (topic := _ending(bag.topics, ending))}
+            self.truth_topics = {
+                name: topic for name, ending in TRUTH.items() if (topic := _ending(bag.topics, ending))
+            }
             self.truth_odometry = _ending(bag.topics, TRUTH_ODOMETRY)
 
     def frames(self) -> Iterator[RecordedFrame]:
         """The answered frames in order."""
         wanted = {f"{self.prefix}/{suffix}": suffix for suffix in (*IMAGE_OUTPUTS, "ego_motion")}
-        with BagFrames(self.source, self.image_topic) as source, BagReader(self.outputs) as outputs, \
-                BagReader(self.source) as truth_bag:
+        with (
+            BagFrames(self.source, self.image_topic) as source,
+            BagReader(self.outputs) as outputs,
+            BagReader(self.source) as truth_bag,
+        ):
             answers = _ByStamp(grouped(outputs, {t: s for t, s in wanted.items() if t in outputs.topics}))
             truths = _ByStamp(grouped(truth_bag, {topic: name for name, topic in self.truth_topics.items()}))
             answered_before, last_stamp = False, None
@@ -72,7 +87,9 @@ class Recording:
                 answer = answers.take(frame.stamp)
                 if answer:
                     dt = 0.0 if last_stamp is None else (frame.stamp - last_stamp) * 1e-9
-                    truth = {name: decode_array(message) for name, message in truths.take(frame.stamp).items()}
+                    truth = {
+                        name: decode_array(message) for name, message in truths.take(frame.stamp).items()
+                    }
                     yield RecordedFrame(index, _perception(frame, answer, dt), truth, answered_before)
                     last_stamp = frame.stamp
                 answered_before = bool(answer)
@@ -119,8 +136,12 @@ def decode_array(message: Any) -> np.ndarray:
     row = message.width * channels * dtype.itemsize
     data = np.frombuffer(message.data, np.uint8)
     if message.step < row or data.size < message.step * message.height:
-        raise ImageError(f"data has {data.size} bytes and step {message.step}, expected {message.height} rows of {row}")
-    rows = np.ascontiguousarray(data[: message.step * message.height].reshape(message.height, message.step)[:, :row])
+        raise ImageError(
+            f"data has {data.size} bytes and step {message.step}, expected {message.height} rows of {row}"
+        )
+    rows = np.ascontiguousarray(
+        data[: message.step * message.height].reshape(message.height, message.step)[:, :row]
+    )
     values = rows.view(dtype).astype(dtype.newbyteorder("="), copy=False)
     values = values.reshape(message.height, message.width, channels)
     if message.encoding == "16UC1":
@@ -129,7 +150,7 @@ def decode_array(message: Any) -> np.ndarray:
 
 
 def camera_path(frames: Iterable[Perception]) -> tuple[np.ndarray, np.ndarray, bool]:
-    """Stamps (N, ns), positions (N×2, forward and left of the first camera) by ego-motion, and whether they are metres.
+    """Stamps (N, ns), positions (N×2, forward and left of the first camera), and whether these are metres.
 
     A frame without ego-motion counts as standing still.
     """

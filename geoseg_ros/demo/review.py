@@ -30,7 +30,8 @@ class Path2D:
 class Review:
     """What the recorded frames show.
 
-    ``poster`` is a frame from the middle with all outputs; ``frame_scores`` maps a score to (stamps in ns, values).
+    ``poster`` is a frame from the middle with all outputs; ``frame_scores`` maps a score to (stamps in ns,
+    values).
     """
 
     frames: int
@@ -51,8 +52,16 @@ class _Kept:
     scores: dict[str, float]
 
 
-def review(recording: Recording, labels: LabelSet, accuracy: Accuracy, video: Path, fps: float, shown: int,
-           ages: Mapping[int, float], advance: Callable[[], None]) -> Review:
+def review(
+    recording: Recording,
+    labels: LabelSet,
+    accuracy: Accuracy,
+    video: Path,
+    fps: float,
+    shown: int,
+    ages: Mapping[int, float],
+    advance: Callable[[], None],
+) -> Review:
     """Look at every frame once; ``shown`` of them, evenly spread, become views.
 
     ``ages`` (seconds by stamp) stand beside the pictures. ``advance`` is called per frame.
@@ -67,7 +76,9 @@ def review(recording: Recording, labels: LabelSet, accuracy: Accuracy, video: Pa
             for name, value in scores.items():
                 by_score.setdefault(name, []).append((frame.perception.stamp, value))
             writer.write(colorize.mosaic(frame.perception, labels))
-            motions.append(Perception(frame.perception.stamp, _NO_IMAGE, ego_motion=frame.perception.ego_motion))
+            motions.append(
+                Perception(frame.perception.stamp, _NO_IMAGE, ego_motion=frame.perception.ego_motion)
+            )
             if count % stride == 0:
                 kept.append(_Kept(frame, scores))
                 if len(kept) > 2 * shown:
@@ -82,8 +93,13 @@ def review(recording: Recording, labels: LabelSet, accuracy: Accuracy, video: Pa
         poster=colorize.mosaic(chosen[len(chosen) // 2].frame.perception, labels) if chosen else None,
         views=[_view(one, labels, path, truth, metric, ages) for one in chosen],
         scores=accuracy.scores(),
-        frame_scores={name: tuple(map(np.array, zip(*values))) for name, values in by_score.items()},
-        path=path, path_is_metric=metric, true_path=truth)
+        frame_scores={
+            name: tuple(map(np.array, zip(*values, strict=True))) for name, values in by_score.items()
+        },
+        path=path,
+        path_is_metric=metric,
+        true_path=truth,
+    )
 
 
 def path_series(path: Path2D, metric: bool, truth: Path2D, until: int | None = None) -> list[Series]:
@@ -106,7 +122,9 @@ def _until(path: Path2D, stamp: int | None) -> np.ndarray:
 
 def _fitting_scale(path: Path2D, truth: Path2D) -> float:
     """The factor that brings the path closest to the truth at the path's stamps (least squares)."""
-    expected = np.column_stack([np.interp(path.stamps, truth.stamps, truth.positions[:, axis]) for axis in (0, 1)])
+    expected = np.column_stack(
+        [np.interp(path.stamps, truth.stamps, truth.positions[:, axis]) for axis in (0, 1)]
+    )
     expected -= expected[0]
     energy = float((path.positions**2).sum())
     return abs(float((path.positions * expected).sum())) / energy if energy > 0 else 1.0
@@ -115,29 +133,47 @@ def _fitting_scale(path: Path2D, truth: Path2D) -> float:
 def _spread(count: int, shown: int) -> list[int]:
     """``shown`` of ``count`` indices, evenly spread, without the very first (it has no previous frame)."""
     first = 1 if count > 1 else 0
-    return sorted(set(np.linspace(first, count - 1, min(shown, count)).round().astype(int).tolist())) if count else []
+    return (
+        sorted(set(np.linspace(first, count - 1, min(shown, count)).round().astype(int).tolist()))
+        if count
+        else []
+    )
 
 
-def _view(one: _Kept, labels: LabelSet, path: Path2D, truth: Path2D, metric: bool,
-          ages: Mapping[int, float]) -> FrameView:
+def _view(
+    one: _Kept, labels: LabelSet, path: Path2D, truth: Path2D, metric: bool, ages: Mapping[int, float]
+) -> FrameView:
     seen, given = one.frame.perception, one.frame.truth
     height, width = seen.image.shape[:2]
-    chart = PathChart("path so far", path_series(path, metric, truth, seen.stamp), "m" if metric or len(truth.stamps) else "",
-                      width=560, height=round(560 * height / width))
+    chart = PathChart(
+        "path so far",
+        path_series(path, metric, truth, seen.stamp),
+        "m" if metric or len(truth.stamps) else "",
+        width=560,
+        height=round(560 * height / width),
+    )
     largest = _largest_flow(given.get("flow"), seen.flow)
     panels = [Panel("image", seen.image)]
     if seen.semantic is not None:
-        panels.append(Panel("semantics", colorize.colorize_semantic(seen.semantic, labels, seen.image), "over the image"))
+        panels.append(
+            Panel(
+                "semantics", colorize.colorize_semantic(seen.semantic, labels, seen.image), "over the image"
+            )
+        )
     if seen.depth is not None:
         panels.append(Panel("depth", colorize.colorize_depth(seen.depth), _depth_note(seen.depth)))
     if seen.flow is not None:
-        panels.append(Panel("optical flow", colorize.colorize_flow(seen.flow, largest), _flow_note(seen.flow)))
+        panels.append(
+            Panel("optical flow", colorize.colorize_flow(seen.flow, largest), _flow_note(seen.flow))
+        )
     if seen.motion_probability is not None or seen.motion_mask is not None:
         panels.append(Panel("own motion", _motion_picture(seen), "red: probability; white outline: mask"))
     panels.append(Panel("ego-motion", chart, _motion_note(seen.ego_motion)))
     reference = []
     if "semantic" in given:
-        reference.append(Panel("true semantics", colorize.colorize_semantic(given["semantic"], labels, seen.image)))
+        reference.append(
+            Panel("true semantics", colorize.colorize_semantic(given["semantic"], labels, seen.image))
+        )
     if "depth" in given:
         reference.append(Panel("true depth", colorize.colorize_depth(given["depth"])))
     if "flow" in given:

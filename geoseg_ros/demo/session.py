@@ -1,4 +1,4 @@
-"""One run over DDS: player, perception node and recorder as separate processes, each step waiting for a state."""
+"""One run over DDS: player, perception node and recorder as processes, each step waiting for a state."""
 
 from __future__ import annotations
 
@@ -19,7 +19,9 @@ from geoseg_ros.messages import OUTPUTS
 NODE = "/geoseg"
 DIAGNOSTICS = "/diagnostics"
 READY_TIMEOUT_S = 120.0
-QUIET_S = 1.6  # longer than the period of the node's diagnostics, so that their last counts are in the recording
+QUIET_S = (
+    1.6  # longer than the period of the node's diagnostics, so that their last counts are in the recording
+)
 SLOWEST_FRAME_S = 30.0
 _NANOSECONDS = 1_000_000_000
 
@@ -42,9 +44,9 @@ class CameraTopics:
 class Run:
     """What is played through which node.
 
-    ``outputs``, of :data:`geoseg_ros.messages.OUTPUTS`, are subscribed to; ``stored`` are those that ``bag`` keeps
-    besides the diagnostics. The bag is written without compression, so that recording takes little of what is
-    measured. ``parameters`` go to the node.
+    ``outputs``, of :data:`geoseg_ros.messages.OUTPUTS`, are subscribed to; ``stored`` are those that ``bag``
+    keeps besides the diagnostics. The bag is written without compression, so that recording takes little of
+    what is measured. ``parameters`` go to the node.
     """
 
     source: Path
@@ -71,7 +73,7 @@ def camera_topics(bag: Path, image: str | None = None) -> CameraTopics:
 
 
 def copy_bag(source: Path, out: Path, topics: Sequence[str] | None = None, seconds: float = math.inf) -> None:
-    """Copy the first ``seconds`` of these topics (default all) into a new, compressed bag; latched ones stay latched."""
+    """Copy the first ``seconds`` of these topics (default all) to a new, compressed bag; latched stays so."""
     with BagReader(source) as reader, BagWriter(out) as writer:
         topics = list(reader.topics if topics is None else topics)
         for topic in topics:
@@ -94,14 +96,25 @@ def record(run: Run, on_state: Callable[[str], None], on_counts: Callable[[Mappi
         on_state("starting the node")
         node = supervisor.start("perception_node", node_command(run))
         recorder = supervisor.start("bag_recorder", recorder_command(run))
-        supervisor.wait("the node to advertise its outputs", lambda: awaited <= _counts(recorder).keys(), READY_TIMEOUT_S)
+        supervisor.wait(
+            "the node to advertise its outputs", lambda: awaited <= _counts(recorder).keys(), READY_TIMEOUT_S
+        )
         on_state("playing")
         began = time.monotonic()
         player = supervisor.start("bag_player", player_command(run))
-        supervisor.wait("the first image to be published", lambda: _count(recorder, run.topics.image) > 0, READY_TIMEOUT_S,
-                        may_end=[player])
-        supervisor.wait("the bag to end", lambda: player.exit_code == 0, math.inf, may_end=[player],
-                        idle=lambda: on_counts(_counts(recorder)))
+        supervisor.wait(
+            "the first image to be published",
+            lambda: _count(recorder, run.topics.image) > 0,
+            READY_TIMEOUT_S,
+            may_end=[player],
+        )
+        supervisor.wait(
+            "the bag to end",
+            lambda: player.exit_code == 0,
+            math.inf,
+            may_end=[player],
+            idle=lambda: on_counts(_counts(recorder)),
+        )
         on_state("waiting for the last outputs")
         per_frame = (time.monotonic() - began) * len(run.outputs) / max(_total(recorder, run.wanted), 1)
         settled = _Settled(recorder, run.wanted, min(max(QUIET_S, 3 * per_frame), SLOWEST_FRAME_S / 2))
@@ -115,7 +128,11 @@ def record(run: Run, on_state: Callable[[str], None], on_counts: Callable[[Mappi
 
 def node_command(run: Run) -> list[str]:
     """How the perception node is started."""
-    remaps = {"image": run.topics.image.removesuffix("/compressed"), "camera_info": run.topics.camera_info, "odom": run.topics.odometry}
+    remaps = {
+        "image": run.topics.image.removesuffix("/compressed"),
+        "camera_info": run.topics.camera_info,
+        "odom": run.topics.odometry,
+    }
     parameters = {"rectified": str("rect" in topic_words(run.topics.image)).lower(), **run.parameters}
     command = [sys.executable, "-m", "geoseg_ros.nodes.perception_node", "--ros-args"]
     for name, topic in remaps.items():
@@ -130,16 +147,39 @@ def recorder_command(run: Run) -> list[str]:
     stored = {f"{NODE}/{output}" for output in run.stored}
     recorded = [topic for topic in run.wanted if topic in stored]
     timed = [topic for topic in run.wanted if topic not in stored]
-    return [sys.executable, "-m", "geoseg_ros.nodes.bag_recorder", "--ros-args",
-            "-p", f"topics:=[{','.join([*recorded, DIAGNOSTICS])}]", "-p", f"timed:=[{','.join([*timed, run.topics.image])}]",
-            "-p", f"arrivals:={run.arrivals}", "-p", f"bag:={run.bag}", "-p", "compress:=false"]
+    return [
+        sys.executable,
+        "-m",
+        "geoseg_ros.nodes.bag_recorder",
+        "--ros-args",
+        "-p",
+        f"topics:=[{','.join([*recorded, DIAGNOSTICS])}]",
+        "-p",
+        f"timed:=[{','.join([*timed, run.topics.image])}]",
+        "-p",
+        f"arrivals:={run.arrivals}",
+        "-p",
+        f"bag:={run.bag}",
+        "-p",
+        "compress:=false",
+    ]
 
 
 def player_command(run: Run) -> list[str]:
     """How the player is started: it waits until node and recorder listen."""
     awaited = [f"{run.topics.image}:2", *([run.topics.camera_info] if run.topics.camera_info else [])]
-    return [sys.executable, "-m", "geoseg_ros.nodes.bag_player", str(run.source), "--rate", str(run.rate),
-            "--topics", *run.topics.all, "--wait-for", *awaited]
+    return [
+        sys.executable,
+        "-m",
+        "geoseg_ros.nodes.bag_player",
+        str(run.source),
+        "--rate",
+        str(run.rate),
+        "--topics",
+        *run.topics.all,
+        "--wait-for",
+        *awaited,
+    ]
 
 
 class _Settled:

@@ -1,8 +1,8 @@
-"""Record topics to a rosbag2, serialised as they arrive, and note when each message was published and received.
+"""Record topics to a rosbag2, serialised as they arrive, and when each message was published and received.
 
-Run as ``python -m geoseg_ros.nodes.bag_recorder --ros-args -p bag:=out -p prefix:=/geoseg``. SIGINT and SIGTERM
-finish the bag and the arrivals file (:mod:`geoseg_ros.arrivals`). Messages so far, by topic that is subscribed to, are
-reported to the parent process as event ``counts`` (:mod:`geoseg_ros.process_events`).
+Run as ``python -m geoseg_ros.nodes.bag_recorder --ros-args -p bag:=out -p prefix:=/geoseg``. SIGINT and
+SIGTERM finish the bag and the arrivals file (:mod:`geoseg_ros.arrivals`). Messages so far, by topic that is
+subscribed to, are reported to the parent process as event ``counts`` (:mod:`geoseg_ros.process_events`).
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ QUEUE_DEPTH = 100
 
 
 class BagRecorder(Node):
-    """Subscribes to the wanted topics as they appear, with the reliability and durability of their publishers."""
+    """Subscribes to the wanted topics as they appear, with their publishers' reliability and durability."""
 
     def __init__(self) -> None:
         super().__init__("bag_recorder")
@@ -96,7 +96,9 @@ class BagRecorder(Node):
     def _subscribe(self, topic: str, type_name: str, offered: list[QoSProfile]) -> None:
         message_type = message_class(type_name)
         if message_type is None:
-            self.get_logger().warning(f"topic {topic} has type {type_name}, which is not installed: not recorded")
+            self.get_logger().warning(
+                f"topic {topic} has type {type_name}, which is not installed: not recorded"
+            )
             self._recorded[topic] = None
             return
         qos = _matching_qos(offered)
@@ -106,9 +108,12 @@ class BagRecorder(Node):
         self._counts[topic] = 0
         has_header = message_type.get_fields_and_field_types().get("header") == "std_msgs/Header"
         self._recorded[topic] = self.create_subscription(
-            message_type, topic, partial(self._receive, topic, type_name, has_header), qos, raw=True)
+            message_type, topic, partial(self._receive, topic, type_name, has_header), qos, raw=True
+        )
 
-    def _receive(self, topic: str, type_name: str, has_header: bool, data: bytes, info: dict[str, Any]) -> None:
+    def _receive(
+        self, topic: str, type_name: str, has_header: bool, data: bytes, info: dict[str, Any]
+    ) -> None:
         received = info["received_timestamp"]
         self._counts[topic] += 1
         if self._writer is not None and topic not in self._timed:
@@ -123,13 +128,16 @@ def _matching_qos(offered: list[QoSProfile]) -> QoSProfile:
     reliable = all(qos.reliability == ReliabilityPolicy.RELIABLE for qos in offered)
     latched = all(qos.durability == DurabilityPolicy.TRANSIENT_LOCAL for qos in offered)
     return QoSProfile(
-        history=HistoryPolicy.KEEP_LAST, depth=QUEUE_DEPTH,
+        history=HistoryPolicy.KEEP_LAST,
+        depth=QUEUE_DEPTH,
         reliability=ReliabilityPolicy.RELIABLE if reliable else ReliabilityPolicy.BEST_EFFORT,
-        durability=DurabilityPolicy.TRANSIENT_LOCAL if latched else DurabilityPolicy.VOLATILE)
+        durability=DurabilityPolicy.TRANSIENT_LOCAL if latched else DurabilityPolicy.VOLATILE,
+    )
 
 
 def main(args: list[str] | None = None) -> int:
     """Record until SIGINT or SIGTERM, then take what has already arrived; returns the exit code."""
+
     def body(stop: threading.Event) -> int:
         recorder = BagRecorder()
         try:

@@ -1,4 +1,4 @@
-"""Small charts as SVG text. Colours come from the page's style sheet, so they follow its light or dark theme."""
+"""Small charts as SVG text. Colours come from the page's style sheet and follow its light or dark theme."""
 
 from __future__ import annotations
 
@@ -93,13 +93,19 @@ def path_chart_svg(chart: PathChart) -> str:
     every = np.concatenate(points) if points else np.empty((0, 2))
     every = every[np.isfinite(every).all(axis=1)]
     if not len(every):
-        return _svg(chart.width, chart.height, chart.title,
-                    [_text(chart.width / 2, chart.height / 2, "no path", "middle")])
+        return _svg(
+            chart.width,
+            chart.height,
+            chart.title,
+            [_text(chart.width / 2, chart.height / 2, "no path", "middle")],
+        )
     low, high = every.min(axis=0), every.max(axis=0)
     margin = 26
     extent = max((high - low).max(), 1e-3)
-    scale = min((chart.width - 2 * margin) / max(high[0] - low[0], extent * 0.02),
-                (chart.height - 2 * margin) / max(high[1] - low[1], extent * 0.02))
+    scale = min(
+        (chart.width - 2 * margin) / max(high[0] - low[0], extent * 0.02),
+        (chart.height - 2 * margin) / max(high[1] - low[1], extent * 0.02),
+    )
     centre = (low + high) / 2
 
     def to_x(value: float) -> float:
@@ -128,11 +134,16 @@ def _scale_bar(longest: float) -> float:
 
 def _curve(series: Series, to_x, to_y, index: int) -> list[str]:
     colour = f"s{index % 4 + 1}"
-    places = [(to_x(float(x)), to_y(float(y))) if math.isfinite(x) and math.isfinite(y) else None
-              for x, y in zip(series.x, series.y)]
+    places = [
+        (to_x(float(x)), to_y(float(y))) if math.isfinite(x) and math.isfinite(y) else None
+        for x, y in zip(series.x, series.y, strict=True)
+    ]
     if series.dots:
-        return [f'<circle class="dot {colour}" cx="{place[0]:.1f}" cy="{place[1]:.1f}" r="2.4"/>'
-                for place in places if place]
+        return [
+            f'<circle class="dot {colour}" cx="{place[0]:.1f}" cy="{place[1]:.1f}" r="2.4"/>'
+            for place in places
+            if place
+        ]
     text, pen_down = [], False
     for place in places:
         if place:
@@ -161,9 +172,13 @@ def _line(x1: float, y1: float, x2: float, y2: float, style: str) -> str:
 
 def _text(x: float, y: float, text: str, anchor: str, style: str = "tick", turn: bool = False) -> str:
     rotation = f' transform="rotate(-90 {x:.1f} {y:.1f})"' if turn else ""
-    return f'<text class="{style}" x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}"{rotation}>{escape(text)}</text>'
+    place = f'x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}"'
+    return f'<text class="{style}" {place}{rotation}>{escape(text)}</text>'
 
 
 def _svg(width: int, height: int, title: str, parts: Sequence[str]) -> str:
-    return (f'<svg class="chart" viewBox="0 0 {width} {height}" role="img" aria-label="{escape(title)}">'
-            + "".join(parts) + "</svg>")
+    return (
+        f'<svg class="chart" viewBox="0 0 {width} {height}" role="img" aria-label="{escape(title)}">'
+        + "".join(parts)
+        + "</svg>"
+    )

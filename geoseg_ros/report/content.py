@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Union
 
 import numpy as np
 
@@ -68,12 +67,12 @@ class Legend:
     note: str = ""
 
 
-Block = Union[FrameView, Table, Facts, Legend, LineChart, PathChart]
+Block = FrameView | Table | Facts | Legend | LineChart | PathChart
 
 
 @dataclass(frozen=True)
 class Section:
-    """A titled part of the page; ``columns`` > 1 sets its blocks side by side where the window is wide enough."""
+    """A titled part of the page; ``columns`` > 1 sets blocks side by side where the window is wide enough."""
 
     title: str
     blocks: Sequence[Block]

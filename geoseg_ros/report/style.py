@@ -13,7 +13,8 @@ main { max-width:1240px; margin:0 auto; padding:36px 28px 56px; }
 header h1 { font-size:30px; letter-spacing:-.02em; margin:0; font-weight:680; }
 header p { margin:6px 0 0; color:var(--soft); font-size:17px; max-width:75ch; }
 section { margin-top:44px; }
-h2 { font-size:20px; letter-spacing:-.01em; margin:0 0 4px; padding-top:14px; border-top:2px solid var(--ink); }
+h2 { font-size:20px; letter-spacing:-.01em; margin:0 0 4px; padding-top:14px;
+  border-top:2px solid var(--ink); }
 h3 { font-size:15px; margin:0 0 6px; font-weight:640; }
 .intro, .note { color:var(--soft); margin:0 0 14px; max-width:90ch; }
 .note { font-size:13px; margin:6px 0 0; }
@@ -35,7 +36,8 @@ h3 { font-size:15px; margin:0 0 6px; font-weight:640; }
 .frame .head span { color:var(--soft); font-size:13.5px; font-variant-numeric:tabular-nums; }
 .frame .head b { color:var(--ink); font-weight:600; }
 .panels { display:grid; grid-template-columns:repeat(3,1fr); gap:10px 12px; }
-.panels.ref { grid-template-columns:repeat(4,1fr); margin-top:12px; padding-top:12px; border-top:1px dashed var(--line); }
+.panels.ref { grid-template-columns:repeat(4,1fr); margin-top:12px; padding-top:12px;
+  border-top:1px dashed var(--line); }
 @media (max-width:900px) { .panels, .panels.ref { grid-template-columns:repeat(2,1fr); }
   .grid.c2, .grid.c3 { grid-template-columns:1fr; } }
 figure { margin:0; min-width:0; }
@@ -45,18 +47,24 @@ figure.path svg { outline:1px solid var(--line); outline-offset:-1px; border-rad
 figcaption { font-size:12.5px; color:var(--soft); margin-top:3px; }
 figcaption b { color:var(--ink); font-weight:600; }
 table { border-collapse:collapse; width:100%; font-size:13.5px; font-variant-numeric:tabular-nums; }
-th { text-align:left; color:var(--soft); font-weight:500; border-bottom:1px solid var(--line); padding:4px 12px 4px 0; }
-td { border-bottom:1px solid var(--line); padding:4px 12px 4px 0; vertical-align:top; overflow-wrap:anywhere; }
+th { text-align:left; color:var(--soft); font-weight:500; border-bottom:1px solid var(--line);
+  padding:4px 12px 4px 0; }
+td { border-bottom:1px solid var(--line); padding:4px 12px 4px 0; vertical-align:top;
+  overflow-wrap:anywhere; }
 th.n, td.n { text-align:right; white-space:nowrap; }
 .scroll { overflow-x:auto; }
-.facts td:first-child { color:var(--soft); white-space:nowrap; width:1%; padding-right:20px; overflow-wrap:normal; }
-code { font:12.5px/1.5 ui-monospace,SFMono-Regular,Menlo,Consolas,monospace; background:var(--code); border-radius:5px;
+.facts td:first-child { color:var(--soft); white-space:nowrap; width:1%; padding-right:20px;
+  overflow-wrap:normal; }
+code { font:12.5px/1.5 ui-monospace,SFMono-Regular,Menlo,Consolas,monospace; background:var(--code);
+  border-radius:5px;
   padding:1px 5px; overflow-wrap:anywhere; }
 .legend { display:flex; flex-wrap:wrap; gap:6px 18px; font-size:13.5px; }
-.legend i { display:inline-block; width:13px; height:13px; border-radius:3px; margin-right:6px; vertical-align:-2px;
+.legend i { display:inline-block; width:13px; height:13px; border-radius:3px; margin-right:6px;
+  vertical-align:-2px;
   border:1px solid rgba(128,128,128,.35); }
 .keys { font-size:13px; font-weight:400; color:var(--soft); margin-left:18px; }
-.keys i { display:inline-block; width:16px; height:3px; border-radius:2px; margin:0 6px 0 0; vertical-align:3px; }
+.keys i { display:inline-block; width:16px; height:3px; border-radius:2px; margin:0 6px 0 0;
+  vertical-align:3px; }
 .keys span { margin-right:16px; }
 svg.chart { display:block; width:100%; height:auto; background:var(--card); }
 .block > svg.chart { border:1px solid var(--line); border-radius:8px; }
@@ -65,11 +73,16 @@ svg text { font:11.5px system-ui,sans-serif; fill:var(--soft); } svg .label { fo
 svg .level { stroke:var(--soft); stroke-dasharray:4 4; } svg .leveltext { fill:var(--ink); font-size:11px;
   paint-order:stroke; stroke:var(--card); stroke-width:3px; }
 svg .curve { fill:none; stroke-width:1.8; stroke-linejoin:round; stroke-linecap:round; }
-svg .bar { fill:none; stroke:var(--soft); stroke-width:1.4; } svg .start { fill:var(--card); stroke:var(--ink); stroke-width:1.6; }
-.curve.s1 { stroke:var(--s1); } .curve.s2 { stroke:var(--s2); } .curve.s3 { stroke:var(--s3); } .curve.s4 { stroke:var(--s4); }
-.dot.s1 { fill:var(--s1); } .dot.s2 { fill:var(--s2); } .dot.s3 { fill:var(--s3); } .dot.s4 { fill:var(--s4); }
-.k1 { background:var(--s1); } .k2 { background:var(--s2); } .k3 { background:var(--s3); } .k4 { background:var(--s4); }
+svg .bar { fill:none; stroke:var(--soft); stroke-width:1.4; }
+svg .start { fill:var(--card); stroke:var(--ink); stroke-width:1.6; }
+.curve.s1 { stroke:var(--s1); } .curve.s2 { stroke:var(--s2); } .curve.s3 { stroke:var(--s3); }
+.curve.s4 { stroke:var(--s4); }
+.dot.s1 { fill:var(--s1); } .dot.s2 { fill:var(--s2); } .dot.s3 { fill:var(--s3); }
+.dot.s4 { fill:var(--s4); }
+.k1 { background:var(--s1); } .k2 { background:var(--s2); } .k3 { background:var(--s3); }
+.k4 { background:var(--s4); }
 video { width:100%; border-radius:10px; margin-top:14px; background:#000; }
-footer { margin-top:48px; color:var(--soft); font-size:13px; border-top:1px solid var(--line); padding-top:12px; }
+footer { margin-top:48px; color:var(--soft); font-size:13px; border-top:1px solid var(--line);
+  padding-top:12px; }
 @media print { main { max-width:none; } .frame { break-inside:avoid; } }
 """.strip()

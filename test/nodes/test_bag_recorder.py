@@ -34,7 +34,7 @@ note = node.create_publisher(String, "/camera/note", QoSProfile(
     depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL, reliability=ReliabilityPolicy.RELIABLE))
 other = node.create_publisher(String, "/other", 10)
 note.publish(String(data="latched"))
-while min(image.get_subscription_count(), note.get_subscription_count(), best_effort.get_subscription_count()) < 1:
+while min(one.get_subscription_count() for one in (image, note, best_effort)) < 1:
     rclpy.spin_once(node, timeout_sec=0.05)
 for index in range(int(sys.argv[1])):
     message = Image(height=2, width=3, encoding="mono8", step=3, data=[index] * 6)
@@ -49,16 +49,35 @@ rclpy.spin(node)
 @pytest.mark.parametrize("storage", ["mcap", "sqlite3"])
 def test_records_every_message_with_its_bytes_stamp_and_times(tmp_path: Path, storage: str) -> None:
     with Supervisor(tmp_path / "log", os.environ) as supervisor:
-        recorder = supervisor.start("recorder", [
-            sys.executable, "-m", "geoseg_ros.nodes.bag_recorder", "--ros-args", "-p", f"bag:={tmp_path / 'bag'}",
-            "-p", f"storage:={storage}", "-p", f"arrivals:={tmp_path / 'arrivals.csv'}",
-            "-p", "prefix:=/camera", "-p", "topics:=[/camera/image]"])
+        recorder = supervisor.start(
+            "recorder",
+            [
+                sys.executable,
+                "-m",
+                "geoseg_ros.nodes.bag_recorder",
+                "--ros-args",
+                "-p",
+                f"bag:={tmp_path / 'bag'}",
+                "-p",
+                f"storage:={storage}",
+                "-p",
+                f"arrivals:={tmp_path / 'arrivals.csv'}",
+                "-p",
+                "prefix:=/camera",
+                "-p",
+                "topics:=[/camera/image]",
+            ],
+        )
         publisher = supervisor.start("publisher", [sys.executable, "-c", PUBLISHER, str(MESSAGES)])
         supervisor.wait("the publisher", lambda: publisher.event("published") is not None, 30.0)
         assert recorder.stop() == 0
         assert "/camera/image" in recorder.event("counts")["counts"]
 
-    assert recorder.event("finished")["counts"] == {"/camera/image": MESSAGES, "/camera/fast": 0, "/camera/note": 1}
+    assert recorder.event("finished")["counts"] == {
+        "/camera/image": MESSAGES,
+        "/camera/fast": 0,
+        "/camera/note": 1,
+    }
     assert publisher.event("published")["other_subscribers"] == 0
     with BagReader(tmp_path / "bag") as bag:
         assert bag.topics["/camera/note"].latched and not bag.topics["/camera/image"].latched

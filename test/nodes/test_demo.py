@@ -1,4 +1,4 @@
-"""``geoseg demo`` end to end over real DDS: a tiny street through the real node, and a clean end when interrupted."""
+"""``geoseg demo`` end to end over real DDS: a tiny street through the node, and a clean end on Ctrl-C."""
 
 from __future__ import annotations
 
@@ -40,15 +40,22 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def start(token: str, *arguments: str) -> subprocess.Popen:
     environment = {**os.environ, "GEOSEG_TEST": token, "OMP_NUM_THREADS": "1"}
-    return subprocess.Popen([sys.executable, "-m", "geoseg_ros.cli", "demo", *arguments], env=environment,
-                            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    return subprocess.Popen(
+        [sys.executable, "-m", "geoseg_ros.cli", "demo", *arguments],
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
 
 
 @pytest.fixture(scope="module")
 def demo(model: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     """The folder and the standard output of a demo of a two-second street."""
     out, token = tmp_path_factory.mktemp("demo") / "out", str(uuid.uuid4())
-    process = start(token, "--seconds", "2", "--size", f"{WIDTH}x{HEIGHT}", "--model", str(model), "--out", str(out))
+    process = start(
+        token, "--seconds", "2", "--size", f"{WIDTH}x{HEIGHT}", "--model", str(model), "--out", str(out)
+    )
     text, problems = process.communicate(timeout=240)
     assert process.returncode == 0, text + problems
     assert processes_with(token) == []
@@ -59,8 +66,10 @@ def demo(model: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, s
 def test_all_output_topics_are_recorded_with_stamps_of_the_street(demo: tuple[Path, str]) -> None:
     out, _ = demo
     with BagReader(out / "street") as street:
-        sent = {message.header.stamp.sec * 10**9 + message.header.stamp.nanosec
-                for *_, message in street.messages(["/camera/image_raw"])}
+        sent = {
+            message.header.stamp.sec * 10**9 + message.header.stamp.nanosec
+            for *_, message in street.messages(["/camera/image_raw"])
+        }
     assert len(sent) == FRAMES
     with BagReader(out / "outputs") as outputs:
         assert {f"/geoseg/{topic}" for topic in OUTPUTS if topic != "depth/points"} <= outputs.topics.keys()
@@ -84,7 +93,9 @@ def test_report_video_and_table_agree(demo: tuple[Path, str]) -> None:
         assert f'<div class="value">{value}<' in page
     assert page.count("true depth") >= 1 and "simulated street (seed 3)" in page
     assert (out / "demo.webm").stat().st_size > 0
-    assert {"perception_node.log", "bag_player.log", "bag_recorder.log"} <= {file.name for file in (out / "log").iterdir()}
+    assert {"perception_node.log", "bag_player.log", "bag_recorder.log"} <= {
+        file.name for file in (out / "log").iterdir()
+    }
 
 
 @pytest.mark.parametrize("number, code", [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
@@ -92,7 +103,16 @@ def test_interrupted_while_playing_it_leaves_nothing(
     demo: tuple[Path, str], model: Path, tmp_path: Path, number: int, code: int
 ) -> None:
     token = str(uuid.uuid4())
-    process = start(token, str(demo[0] / "street"), "--rate", "0.01", "--model", str(model), "--out", str(tmp_path / "out"))
+    process = start(
+        token,
+        str(demo[0] / "street"),
+        "--rate",
+        "0.01",
+        "--model",
+        str(model),
+        "--out",
+        str(tmp_path / "out"),
+    )
     wait_until(lambda: list(tmp_path.glob(".out.*/log/bag_player.log")) or process.poll() is not None, 120)
     assert len(processes_with(token)) == 4
     process.send_signal(number)
@@ -103,9 +123,19 @@ def test_interrupted_while_playing_it_leaves_nothing(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_node_that_cannot_start_shows_its_last_lines(demo: tuple[Path, str], model: Path, tmp_path: Path) -> None:
-    process = start(str(uuid.uuid4()), str(demo[0] / "street"), "--device", "toaster", "--model", str(model),
-                    "--out", str(tmp_path / "out"))
+def test_a_node_that_cannot_start_shows_its_last_lines(
+    demo: tuple[Path, str], model: Path, tmp_path: Path
+) -> None:
+    process = start(
+        str(uuid.uuid4()),
+        str(demo[0] / "street"),
+        "--device",
+        "toaster",
+        "--model",
+        str(model),
+        "--out",
+        str(tmp_path / "out"),
+    )
     _, problems = process.communicate(timeout=120)
     assert process.returncode == 2
     assert "perception_node ended early" in problems and "toaster" in problems
