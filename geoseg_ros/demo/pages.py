@@ -149,7 +149,7 @@ def _notices(measured: Measurement) -> Sequence[str]:
     share = 100.0 * measured.answered / max(measured.published, 1)
     return (
         f"{share:.0f} % of the images were answered. The node counts: {', '.join(parts)}. "
-        "Where a frame takes longer than the camera's period, the newest image wins and the others are skipped, "
+        "Where a frame takes longer than the camera's period, the newest image wins and others are skipped, "
         "which keeps ages low.",
     )
 
