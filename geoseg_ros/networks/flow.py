@@ -24,12 +24,10 @@ CONVEX_FACTOR = 2
 
 
 class FlowEstimate(NamedTuple):
-    """``levels``: flows at 1/4, 1/8, 1/16 in pixels of the full-size input; ``full``: B×2×H×W; ``coarse_hidden``: the
-    hidden features at 1/16 that the pose head reads."""
+    """``full``: B×2×H×W; ``levels``: flows at 1/4, 1/8, 1/16, in full-size pixels too."""
 
     full: Tensor
     levels: tuple[Tensor, Tensor, Tensor]
-    coarse_hidden: Tensor
 
 
 def correlation(current: Tensor, previous: Tensor, radius: int) -> Tensor:
@@ -76,10 +74,10 @@ def convex_upsample(flow: Tensor, weights: Tensor, factor: int) -> Tensor:
 class FlowLevel(nn.Module):
     """One pyramid level: correlation, a small estimator, a flow update."""
 
-    def __init__(self, channels: int, radius: int, hidden_in: int, widths: Sequence[int]):
+    def __init__(self, channels: int, radius: int, extra: int, widths: Sequence[int]):
         super().__init__()
         self.radius = radius
-        c_in = (2 * radius + 1) ** 2 + channels + hidden_in + 2
+        c_in = (2 * radius + 1) ** 2 + channels + extra + 2
         layers = []
         for width in widths:
             layers.append(RepConv(c_in, width, 3))
@@ -87,21 +85,25 @@ class FlowLevel(nn.Module):
         self.estimate = nn.Sequential(*layers)
         self.update = nn.Conv2d(c_in, 2, 3, padding=1)
 
-    def forward(self, current: Tensor, previous: Tensor, flow: Tensor, hidden: Tensor | None, stride: int):
-        """``flow`` B×2×h×w is the estimate so far, in full-size pixels; returns (flow, hidden features)."""
+    def forward(
+        self, current: Tensor, previous: Tensor, flow: Tensor, extra: Sequence[Tensor], stride: int
+    ) -> tuple[Tensor, Tensor]:
+        """Improve ``flow`` B×2×h×w (full-size pixels) by matching around it; returns (flow, hidden features)."""
         local = flow / stride
-        if hidden is not None:
-            previous, _ = warp(previous, local)
+        previous, _ = warp(previous, local)
         cost = correlation(current, previous.to(current.dtype), self.radius)
-        inputs = [F.leaky_relu(cost, 0.1), current, (local / 8).to(current.dtype)]
-        if hidden is not None:
-            inputs.append(hidden)
-        features = self.estimate(torch.cat(inputs, 1))
-        return flow + stride * self.update(features).float(), features
+        inputs = [F.leaky_relu(cost, 0.1), current, (local / 8).to(current.dtype), *extra]
+        hidden = self.estimate(torch.cat(inputs, 1))
+        return flow + stride * self.update(hidden).float(), hidden
 
 
 class FlowHead(nn.Module):
-    """Matching features from the encoder's 1/4, 1/8 and 1/16 maps, and the coarse-to-fine estimator."""
+    """Matching features from the encoder's 1/4, 1/8 and 1/16 maps, and the coarse-to-fine estimator.
+
+    Between the coarsest level and the others the caller may insert a prior, the flow that depth and ego-motion predict
+    for a still scene. It carries the estimate through large motion, occlusion and the image border, where nothing can be
+    matched; what moves by itself is found from there by matching.
+    """
 
     feature_widths = (32, 64, 96)
     radii = (3, 4, 4)
@@ -113,10 +115,9 @@ class FlowHead(nn.Module):
             nn.Sequential(RepConv(c, w, 1), RepConv(w, w, 3, activate=False))
             for c, w in zip(channels[1:4], self.feature_widths)
         )
-        hidden_in = (self.estimator_widths[1][-1], self.estimator_widths[2][-1], 0)
+        extra = (self.estimator_widths[1][-1], self.estimator_widths[2][-1] + 2, 0)
         self.levels = nn.ModuleList(
-            FlowLevel(w, r, h, e)
-            for w, r, h, e in zip(self.feature_widths, self.radii, hidden_in, self.estimator_widths)
+            FlowLevel(w, r, e, widths) for w, r, e, widths in zip(self.feature_widths, self.radii, extra, self.estimator_widths)
         )
         self.upsample_weights = nn.Conv2d(self.estimator_widths[0][-1], 9 * CONVEX_FACTOR**2, 1)
 
@@ -124,21 +125,32 @@ class FlowHead(nn.Module):
         """Matching features of one frame at 1/4, 1/8, 1/16: the state that a stream carries to the next frame."""
         return tuple(project(f) for project, f in zip(self.features, features[1:4]))
 
-    def forward(self, current: Sequence[Tensor], previous: Sequence[Tensor]) -> FlowEstimate:
-        """Flow from the matching features of the current and of the previous frame."""
+    def coarse(self, current: Sequence[Tensor], previous: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+        """Flow at 1/16, B×2×h×w in full-size pixels, and its hidden features."""
         batch, _, height, width = current[2].shape
-        flow = torch.zeros(batch, 2, height, width, dtype=torch.float32, device=current[2].device)
-        hidden = None
-        levels, coarse_hidden = [], None
-        for index in (2, 1, 0):
-            if hidden is not None:
-                size = current[index].shape[-2:]
-                flow = F.interpolate(flow, size=size, mode="bilinear", align_corners=False)
-                hidden = F.interpolate(hidden, size=size, mode="bilinear", align_corners=False)
-            flow, hidden = self.levels[index](current[index], previous[index], flow, hidden, LEVEL_STRIDES[index])
-            levels.insert(0, flow)
-            if index == 2:
-                coarse_hidden = hidden
-        half = convex_upsample(flow, self.upsample_weights(hidden), CONVEX_FACTOR)
+        still = torch.zeros(batch, 2, height, width, dtype=torch.float32, device=current[2].device)
+        return self.levels[2](current[2], previous[2], still, (), LEVEL_STRIDES[2])
+
+    def refine(
+        self,
+        current: Sequence[Tensor],
+        previous: Sequence[Tensor],
+        coarse: Tensor,
+        hidden: Tensor,
+        prior: Tensor | None = None,
+    ) -> FlowEstimate:
+        """From the coarse estimate, or the ``prior`` B×2×H/8×W/8 (full-size pixels) in its place, to full size."""
+        flow = _resize(coarse, current[1])
+        difference = torch.zeros_like(flow) if prior is None else (flow - prior) / LEVEL_STRIDES[1] / 8
+        extra = (_resize(hidden, current[1]), difference.to(hidden.dtype))
+        start = flow if prior is None else prior
+        middle, hidden = self.levels[1](current[1], previous[1], start, extra, LEVEL_STRIDES[1])
+        extra = (_resize(hidden, current[0]),)
+        fine, hidden = self.levels[0](current[0], previous[0], _resize(middle, current[0]), extra, LEVEL_STRIDES[0])
+        half = convex_upsample(fine, self.upsample_weights(hidden), CONVEX_FACTOR)
         full = F.interpolate(half, scale_factor=2.0, mode="bilinear", align_corners=False)
-        return FlowEstimate(full, tuple(levels), coarse_hidden)
+        return FlowEstimate(full, (fine, middle, coarse))
+
+
+def _resize(x: Tensor, reference: Tensor) -> Tensor:
+    return F.interpolate(x, size=reference.shape[-2:], mode="bilinear", align_corners=False)

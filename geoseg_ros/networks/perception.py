@@ -2,8 +2,8 @@
 
     frame ─ encoder ┬─ semantics (class logits)
                     ├─ depth (inverse depth of a canonical camera, scaled by the focal length)
-                    └─ matching features ─ flow to the previous frame's ─ pose (with depth and rays)
-                            │
+                    └─ matching features ─ coarse flow to the previous frame's ─ pose (with depth and rays)
+                            │                                                     └─ rigid flow ─ full flow
                             └─ state for the next frame
 
 The encoder runs once per frame for all heads; only the previous frame's matching features are kept.
@@ -22,8 +22,9 @@ from torch import Tensor, nn
 from geoseg_ros.networks.blocks import fuse
 from geoseg_ros.networks.decoder import TopDownDecoder
 from geoseg_ros.networks.encoder import create_encoder
-from geoseg_ros.networks.flow import FlowHead
+from geoseg_ros.networks.flow import FlowEstimate, FlowHead
 from geoseg_ros.networks.pose import PoseHead
+from geoseg_ros.projection import rigid_flow
 
 HEADS = ("semantic", "depth", "flow", "pose")
 State = tuple[Tensor, Tensor, Tensor]
@@ -89,6 +90,22 @@ class PerceptionNet(nn.Module):
         inverse_depth = farthest + (nearest - farthest) * torch.sigmoid(logits)
         return intrinsics[:, :1, :1, None] / (self.config.canonical_focal * inverse_depth)
 
+    def motion(
+        self, state: State, previous: State, depth: Tensor | None, intrinsics: Tensor | None, prior: bool = True
+    ) -> tuple[FlowEstimate, Tensor | None]:
+        """Flow to the previous frame and, where depth is known, the pose ``previous_from_current`` B×4×4.
+
+        Depth B×1×H×W and pose give the flow of a still scene, from which matching goes on; neither gets gradients there.
+        Without depth, or with ``prior`` false, matching goes on from the coarse flow.
+        """
+        coarse, hidden = self.flow_head.coarse(state, previous)
+        if depth is None:
+            return self.flow_head.refine(state, previous, coarse, hidden), None
+        depth = depth.detach()
+        pose = self.pose_head(hidden, coarse, depth, intrinsics)
+        still = _still_scene_flow(depth, intrinsics, pose.detach(), state[1].shape[-2:]) if prior else None
+        return self.flow_head.refine(state, previous, coarse, hidden, still), pose
+
     def forward(
         self,
         image: Tensor,
@@ -102,23 +119,31 @@ class PerceptionNet(nn.Module):
             image: B×3×H×W, RGB in 0…1; H and W multiples of 32.
             intrinsics: B×3×3 of the image at this size; depth and pose need it.
             previous: ``state`` of the previous frame; flow and pose need it.
-            heads: which of ``HEADS`` to run; pose runs depth and flow too.
+            heads: which of ``HEADS`` to run; with intrinsics, flow and pose run each other and depth.
         """
         features = self.encoder(image)
         state = self.flow_head.describe(features)
-        logits = depth = flow = pose = None
+        logits = depth = None
         if "semantic" in heads:
             logits = F.interpolate(self.semantic(features), scale_factor=2.0, mode="bilinear", align_corners=False)
-        if intrinsics is not None and ("depth" in heads or "pose" in heads):
+        if intrinsics is not None and {"depth", "flow", "pose"} & set(heads):
             depth = self.depth(features, intrinsics)
-        if previous is not None and ("flow" in heads or "pose" in heads):
-            flow = self.flow_head(state, previous)
-            if depth is not None and "pose" in heads:
-                pose = self.pose_head(flow.coarse_hidden, flow.levels[2], depth.detach(), intrinsics)
-        if flow is None:
+        if previous is None or not {"flow", "pose"} & set(heads):
             return PerceptionOutput(logits, depth, None, None, None, state)
+        flow, pose = self.motion(state, previous, depth, intrinsics)
         return PerceptionOutput(logits, depth, flow.full, flow.levels, pose, state)
 
     def for_inference(self) -> PerceptionNet:
         """Evaluation mode with re-parameterised blocks folded into plain convolutions, in place."""
         return fuse(self.eval()).requires_grad_(False)
+
+
+def _still_scene_flow(depth: Tensor, intrinsics: Tensor, pose: Tensor, size: tuple[int, int]) -> Tensor:
+    """Rigid flow of full-size depth B×1×H×W on a coarser grid, B×2×h×w, in full-size pixels."""
+    stride = depth.shape[-1] // size[1]
+    pooled = 1.0 / F.avg_pool2d(1.0 / depth, stride)
+    scaled = intrinsics.clone()
+    scaled[:, :2] /= stride
+    scaled[:, :2, 2] += 0.5 / stride - 0.5
+    flow, _ = rigid_flow(pooled, scaled, pose)
+    return stride * flow

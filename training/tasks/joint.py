@@ -42,6 +42,9 @@ from geoseg_ros.training.losses.smoothness import first_order_smoothness
 from geoseg_ros.training.schema import parse
 from geoseg_ros.training.tasks import Batch, register_task
 
+STEPS_PER_BLIND_FLOW = 4
+"""Every so many steps flow learns to do without the prior from depth and pose, as for a camera of unknown intrinsics."""
+
 LICENCE = "research use: trained on data sets with non-commercial licences (see provenance)"
 
 
@@ -138,8 +141,8 @@ class JointTask:
             return losses
         with self.autocast():
             depth = self.network.depth(part.features, data["K"])
-            flow = self.network.flow_head(part.state, part.previous_state)
-            pose = self.network.pose_head(flow.coarse_hidden, flow.levels[2], depth.detach(), data["K"])
+            prior = step % STEPS_PER_BLIND_FLOW > 0
+            flow, pose = self.network.motion(part.state, part.previous_state, depth, data["K"], prior)
         if "depth" in data:
             losses["depth"] = log_depth_loss(depth, data["depth"], far=self.loss.far, inverse=False)
             losses["depth_gradient"] = gradient_matching_loss(depth, data["depth"], far=self.loss.far, inverse=False)
@@ -169,7 +172,7 @@ class JointTask:
 
     def _unsupervised_flow(self, part: _Part, flow: FlowEstimate) -> Tensor:
         with torch.no_grad(), self.autocast():
-            reverse = self.network.flow_head(part.previous_state, part.state).full
+            reverse = self.network.motion(part.previous_state, part.state, None, None)[0].full
         visible = forward_backward_visibility(flow.full, reverse)
         return unsupervised_flow_loss(part.batch["image_clean"], part.batch["previous_clean"], flow.full, visible)
 
