@@ -18,11 +18,6 @@ def cv_bridge() -> ModuleType | None:
     return _import("cv_bridge")
 
 
-def message_filters() -> ModuleType | None:
-    """``message_filters``, which pairs topics of equal stamp."""
-    return _import("message_filters")
-
-
 def vision_msgs() -> ModuleType | None:
     """``vision_msgs.msg``, which has the standard message for class names."""
     return _import("vision_msgs.msg")

@@ -100,7 +100,7 @@ class PerceptionNode(LifecycleNode):
                 warn=lambda text: self.problems.warn("memory", text),
             )
         except (GeosegError, RuntimeError) as error:  # RuntimeError: what torch says of a device
-            self.problems.error("configure", f"cannot configure: {error}")
+            self.problems.error("configure", f"cannot configure with {self.parameters.model_path}: {error}")
             return TransitionCallbackReturn.FAILURE
         self.parameters.publish_labels(bundle.labels)
         self.labels = bundle.labels
@@ -199,6 +199,7 @@ class PerceptionNode(LifecycleNode):
             self.statistics.dropped(UNWANTED)
             self._forget.set()
             return
+        begun = time.monotonic()
         try:
             image = _decode(frame.message)
         except ImageError as error:
@@ -210,7 +211,7 @@ class PerceptionNode(LifecycleNode):
             self.inference.run(lambda pipeline: pipeline.reset())
         header = frame.message.header
         camera = self._camera_of(frame, image.shape[1], image.shape[0], needed_outputs(topics))
-        started = time.monotonic()
+        decoded = time.monotonic()
         perception = self.inference.run(
             lambda pipeline: pipeline.step(
                 image, camera, _nanoseconds(header), outputs=needed_outputs(topics)
@@ -223,8 +224,8 @@ class PerceptionNode(LifecycleNode):
             self._scale_source = perception.ego_motion.scale_source
         now = time.monotonic()
         stamp_age = (self.get_clock().now().nanoseconds - perception.stamp) / NANOSECONDS
-        stages = {**perception.timings, "messages": now - inferred}
-        self.statistics.published(inferred - started, now - frame.arrived, stamp_age, stages)
+        stages = {"decode": decoded - begun, **perception.timings, "messages": now - inferred}
+        self.statistics.published(inferred - decoded, now - frame.arrived, stamp_age, stages)
 
     def _camera_of(
         self, frame: Frame, width: int, height: int, outputs: frozenset[str]
