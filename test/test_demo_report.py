@@ -11,7 +11,7 @@ import pytest
 from camera_bags import CAMERA, CAMERA_INFO, IMAGE, PERIOD, START, camera_info_fields, header, image_fields
 
 from geoseg_ros.arrivals import Arrivals
-from geoseg_ros.bags import BagWriter
+from geoseg_ros.bags import BagReader, BagWriter
 from geoseg_ros.bundle import Bundle
 from geoseg_ros.demo.accuracy import Accuracy
 from geoseg_ros.demo.measurement import measure
@@ -135,6 +135,13 @@ def look(recording: Recording, video: Path):
     )
 
 
+def circumstances() -> Circumstances:
+    bundle = Bundle("perception", {}, CAMVID_11, (64, 48))
+    return Circumstances(
+        "the bag x", "model.safetensors", bundle, "cpu", "geoseg demo x", "today", {"cores": "2"}, {}
+    )
+
+
 def test_answered_frames_come_with_their_truth(recording: Recording) -> None:
     frames = list(recording.frames())
     assert [frame.index for frame in frames] == list(ANSWERED)
@@ -197,16 +204,6 @@ def test_report_shows_the_numbers(recording: Recording, tmp_path: Path) -> None:
     }
     measured = measure(arrivals, "/camera/image_raw", "/geoseg", {"dropped: skipped for a newer frame": "1"})
     seen = look(recording, tmp_path / "video.webm")
-    about = Circumstances(
-        "the bag x",
-        "model.safetensors",
-        Bundle("perception", {}, CAMVID_11, (64, 48)),
-        "cpu",
-        "geoseg demo x",
-        "today",
-        {"cores": "2"},
-        {},
-    )
     cards = {card.label: card.value for card in headline(measured, seen)}
     assert cards == {
         "Output rate": "8.0",
@@ -218,7 +215,7 @@ def test_report_shows_the_numbers(recording: Recording, tmp_path: Path) -> None:
         "Flow EPE": "5.00",
         "Motion IoU": "0.500",
     }
-    page = render_report(build_report(measured, seen, about, "video.webm"))
+    page = render_report(build_report(measured, seen, circumstances(), "video.webm"))
     assert [int(index) for index in re.findall(r"<h3>Frame (\d)</h3>", page)] == [1, 2, 5]
     assert page.count("data:image/jpeg") == 3 * (5 + 4) + 1
     for text in (
@@ -231,6 +228,30 @@ def test_report_shows_the_numbers(recording: Recording, tmp_path: Path) -> None:
     ):
         assert text in page
     assert "<td>lost on the way or after the end</td><td class=n>0</td>" in page
+
+
+def test_a_run_without_any_answer_is_reported_too(recording: Recording, tmp_path: Path) -> None:
+    with BagWriter(tmp_path / "silent") as bag:
+        bag.add_topic("/geoseg/depth/image", IMAGE)
+    silent = Recording(recording.source, tmp_path / "silent", "/geoseg")
+    seen = look(silent, tmp_path / "video.webm")
+    assert seen.frames == 0 and seen.poster is None and not (tmp_path / "video.webm").exists()
+    measured = measure(
+        {}, "/camera/image_raw", "/geoseg", {"dropped: inference failed": "6"}, published=FRAMES
+    )
+    page = render_report(build_report(measured, seen, circumstances(), "video.webm"))
+    assert "0 % of the images were answered" in page and "no ego-motion" in page and "<video" not in page
+
+
+def test_an_uncalibrated_camera_has_no_path(recording: Recording, tmp_path: Path) -> None:
+    with BagReader(recording.outputs) as whole, BagWriter(tmp_path / "flat") as bag:
+        for topic, stamp, msgtype, data in whole.raw_messages(["/geoseg/semantic/image"]):
+            bag.write_raw(topic, msgtype, data, stamp)
+    seen = look(Recording(recording.source, tmp_path / "flat", "/geoseg"), tmp_path / "video.webm")
+    assert seen.frames == len(ANSWERED) and np.isnan(seen.path.positions).all()
+    assert seen.scores.mean_iou is not None and seen.scores.abs_rel is None
+    page = render_report(build_report(measure({}, "/i", "/geoseg"), seen, circumstances(), "video.webm"))
+    assert "no ego-motion" in page and "Depth AbsRel" not in page
 
 
 def test_arrays_are_read_with_padding_and_both_byte_orders() -> None:

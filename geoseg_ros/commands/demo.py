@@ -27,6 +27,7 @@ REPORT, VIDEO, OUTPUTS_BAG, STREET_BAG, ARRIVALS, LOGS = (
 SHOWN_FRAMES = 6
 NOT_STORED = "depth/points"  # by far the largest output; depth, semantics and image say the same
 DEFAULT_SEED = 3
+EXIT_UNANSWERED = 1
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -53,7 +54,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Play, record, report; returns 0."""
+    """Play, record, report; returns 0, or 1 where the node answered no image at all."""
     from importlib.util import find_spec
 
     from rich.console import Console
@@ -87,7 +88,7 @@ def run(args: argparse.Namespace) -> int:
         seen = _review(args, source, topics, measured, bundle, work, console)
         _write_report(args, measured, seen, model, bundle, work)
     _print_summary(args, measured, seen, console)
-    return 0
+    return 0 if measured.answered else EXIT_UNANSWERED
 
 
 def _simulate(args: argparse.Namespace, out: Path, console: Console) -> Path:
@@ -235,7 +236,8 @@ def _print_summary(args: argparse.Namespace, measured: Measurement, seen: Review
     console.print(table)
     out = Path(args.out).resolve()
     console.print(f"report  {out / REPORT}", style="bold", markup=False, soft_wrap=True)
-    console.print(f"video   {out / VIDEO}", markup=False, soft_wrap=True)
+    if seen.frames:
+        console.print(f"video   {out / VIDEO}", markup=False, soft_wrap=True)
 
 
 def _progress(console: Console) -> Any:

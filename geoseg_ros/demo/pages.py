@@ -117,7 +117,7 @@ def build_report(measured: Measurement, seen: Review, about: Circumstances, vide
         cards=headline(measured, seen),
         sections=sections,
         footer=f"Made by geoseg_ros {about.machine.get('geoseg_ros', '')} on {about.date}.",
-        video=video,
+        video=video if seen.frames else "",
         video_note="All outputs of every answered frame, at the camera's rate.",
         poster=seen.poster,
         notices=_notices(measured),
@@ -206,7 +206,9 @@ def _score_charts(measured: Measurement, seen: Review) -> list[LineChart]:
 
 def _path(seen: Review) -> PathChart:
     length = float(np.linalg.norm(np.diff(seen.path.positions, axis=0), axis=1).sum()) if seen.frames else 0.0
-    if seen.path_is_metric:
+    if not np.isfinite(seen.path.positions).any():
+        note = "The node published no ego-motion; it needs a calibrated camera."
+    elif seen.path_is_metric:
         note = f"Ego-motion adds up to {length:.1f} m."
     elif len(seen.true_path.stamps) > 1:
         note = "The model's scale is unknown: the path is drawn at the size that fits the true one best."

@@ -152,17 +152,19 @@ def decode_array(message: Any) -> np.ndarray:
 def camera_path(frames: Iterable[Perception]) -> tuple[np.ndarray, np.ndarray, bool]:
     """Stamps (N, ns), positions (N×2, forward and left of the first camera), and whether these are metres.
 
-    A frame without ego-motion counts as standing still.
+    A frame without ego-motion counts as standing still; without any, positions are NaN.
     """
-    pose, stamps, positions, metric = np.eye(4), [], [], False
+    pose, stamps, positions, metric, known = np.eye(4), [], [], False, False
     for perception in frames:
         ego = perception.ego_motion
         if ego is not None:
             pose = pose @ ego.previous_from_current
             metric = metric or ego.scale_source == "metric"
+            known = True
         stamps.append(perception.stamp)
         positions.append((pose[2, 3], -pose[0, 3]))
-    return np.array(stamps, np.int64), np.array(positions).reshape(-1, 2), metric
+    path = np.array(positions).reshape(-1, 2) if known else np.full((len(stamps), 2), np.nan)
+    return np.array(stamps, np.int64), path, metric
 
 
 class _ByStamp:
