@@ -27,6 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Render the street; 0 when the bag is complete."""
     import os
+    import time
 
     from rich.progress import (
         BarColumn,
@@ -63,10 +64,12 @@ def run(args: argparse.Namespace) -> int:
         task = progress.add_task(f"building street {args.seed}", total=street_config.frames)
         street = SyntheticStreet(args.seed, street_config)
         progress.update(task, description=f"rendering street {args.seed}")
+        started = time.perf_counter()
         write_street_bag(
             street, args.out, args.storage, args.compressed, advance=lambda: progress.advance(task)
         )
-    print(f"{street_config.frames} frames in {args.out}")
+        rate = street_config.frames / (time.perf_counter() - started)
+    print(f"{street_config.frames} frames in {args.out}, rendered and written at {rate:.1f} frames/s")
     return 0
 
 

@@ -37,19 +37,21 @@ class Ground:
             [[c, -s, 0, x], [s, c, 0, y], [0, 0, 1, float(self.height([x, y])) + above], [0, 0, 0, 1.0]]
         )
 
-    def resting(self, xy: np.ndarray, yaw: np.ndarray, above: float = 0.0) -> np.ndarray:
+    def resting(self, xy: np.ndarray, yaw: np.ndarray, above: np.ndarray | float = 0.0) -> np.ndarray:
         """Poses (..., 4, 4) of vehicles whose wheels follow the slope; xy (..., 2), yaw (...)."""
         xy = np.asarray(xy, float)
         gradient = self.slope(xy)
-        up = np.stack([-gradient[..., 0], -gradient[..., 1], np.ones_like(gradient[..., 0])], -1)
-        up /= np.linalg.norm(up, axis=-1, keepdims=True)
-        heading = np.stack([np.cos(yaw), np.sin(yaw), np.zeros_like(yaw)], -1)
-        left = np.cross(up, heading)
-        left /= np.linalg.norm(left, axis=-1, keepdims=True)
+        c, s = np.cos(yaw), np.sin(yaw)
+        # forward: along the heading, as steep as the ground; left: across it, then made normal to forward
+        forward = np.stack([c, s, gradient[..., 0] * c + gradient[..., 1] * s], -1)
+        forward /= np.sqrt((forward**2).sum(-1, keepdims=True))
+        left = np.stack([-s, c, gradient[..., 1] * c - gradient[..., 0] * s], -1)
+        left -= forward * (forward * left).sum(-1, keepdims=True)
+        left /= np.sqrt((left**2).sum(-1, keepdims=True))
         poses = np.zeros((*xy.shape[:-1], 4, 4))
-        poses[..., :3, 0] = np.cross(left, up)
+        poses[..., :3, 0] = forward
         poses[..., :3, 1] = left
-        poses[..., :3, 2] = up
+        poses[..., :3, 2] = np.cross(forward, left)
         poses[..., :3, 3] = self.lift(xy, above)
         poses[..., 3, 3] = 1
         return poses

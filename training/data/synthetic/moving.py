@@ -14,7 +14,7 @@ from geoseg_ros.training.data.synthetic.ground import Ground
 from geoseg_ros.training.data.synthetic.materials import MaterialTable
 from geoseg_ros.training.data.synthetic.mesh import Mesh, apply, merge
 from geoseg_ros.training.data.synthetic.tracer import TracedMesh
-from geoseg_ros.training.data.synthetic.traffic import MOVING_SPEED, Mover
+from geoseg_ros.training.data.synthetic.traffic import MOVING_SPEED, Mover, body_poses
 
 _RANGE = 140.0  # metres; movers farther from the camera are left out
 _BEHIND = (
@@ -51,16 +51,17 @@ class MovingScene:
     ) -> MovingParts | None:
         """The movers near the camera at a time, and where they were before; None where there are none."""
         camera_from_world = np.linalg.inv(world_from_camera)
-        chosen = [
-            index for index, mover in enumerate(self._movers) if self._near(mover, time, camera_from_world)
-        ]
+        bodies = body_poses(self._movers, self._ground, time)
+        chosen = [index for index, body in enumerate(bodies) if _near(camera_from_world @ body[:, 3])]
         if not chosen:
             return None
+        movers = [self._movers[index] for index in chosen]
         now, then, moves = [], [], []
-        for index in chosen:
-            mover = self._movers[index]
-            now += mover.part_poses(self._ground, time)
-            then += mover.part_poses(self._ground, before)
+        for mover, body, past in zip(
+            movers, bodies[chosen], body_poses(movers, self._ground, before), strict=True
+        ):
+            now += mover.part_poses(body, time)
+            then += mover.part_poses(past, before)
             speed = abs(mover.distance(time) - mover.distance(before)) / (time - before)
             moves += [speed > MOVING_SPEED] * len(mover.figure.parts)
         poses = np.array(now)
@@ -81,9 +82,10 @@ class MovingScene:
             _seen(placed.vertices, figure_starts, camera_from_world, camera),
         )
 
-    def _near(self, mover: Mover, time: float, camera_from_world: np.ndarray) -> bool:
-        position = camera_from_world @ mover.body(self._ground, time)[:, 3]
-        return position[2] > -_BEHIND and float(np.linalg.norm(position[:3])) < _RANGE
+
+def _near(position: np.ndarray) -> bool:
+    """Whether a position in the camera's optical frame lies where a mover may matter."""
+    return position[2] > -_BEHIND and float(np.linalg.norm(position[:3])) < _RANGE
 
 
 def _placed(mesh: Mesh, poses: np.ndarray, vertex_part: np.ndarray) -> Mesh:

@@ -73,7 +73,7 @@ class Shader:
             bounced = d - 2 * np.einsum("ij,ij->i", n, d)[:, None] * n
             strength = mirror[shiny] * (0.25 + 0.75 * (1 - np.clip(facing[shiny], 0, 1)) ** 3)
             above = np.clip(bounced[:, 2:] * 4 + 0.2, 0, 1)
-            seen = weather.sky(bounced, self._atlas) * above + weather.bounce * 0.8 * (1 - above)
+            seen = weather.sky(bounced, None) * above + weather.bounce * 0.8 * (1 - above)
             colour[shiny] += (seen - colour[shiny] * 0.5) * strength[:, None]
         emission = table.emission[material]
         if emission.any():

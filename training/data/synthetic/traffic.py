@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -36,16 +37,18 @@ class Mover:
         """Distance along the path at a time (s)."""
         return float(np.interp(time, self.times, self.travelled))
 
-    def body(self, ground: Ground, time: float) -> np.ndarray:
-        """4×4 pose in the world."""
-        s = self.distance(time)
-        return ground.resting(self.path.point(s), np.asarray(self.path.yaw(s)), self.above)
-
-    def part_poses(self, ground: Ground, time: float) -> list[np.ndarray]:
-        """World poses of the figure's parts."""
-        body = self.body(ground, time)
+    def part_poses(self, body: np.ndarray, time: float) -> list[np.ndarray]:
+        """World poses of the figure's parts, given its 4×4 pose at that time."""
         cycle = self.cycle + self.distance(time) / self.figure.stride
         return [body @ part.local(cycle) for part in self.figure.parts]
+
+
+def body_poses(movers: Sequence[Mover], ground: Ground, time: float) -> np.ndarray:
+    """World poses M×4×4 of M movers at a time."""
+    distances = [mover.distance(time) for mover in movers]
+    xy = np.array([mover.path.point(s) for mover, s in zip(movers, distances, strict=True)]).reshape(-1, 2)
+    yaw = np.array([mover.path.yaw(s) for mover, s in zip(movers, distances, strict=True)])
+    return ground.resting(xy, yaw, np.array([mover.above for mover in movers]))
 
 
 def _squared(offsets: np.ndarray) -> np.ndarray:
@@ -92,10 +95,9 @@ class Traffic:
         self._radii.append(radius)
         mover = Mover(figure, path, self._ego.times, travelled, above, radius, float(self._rng.random()))
         if np.ptp(travelled) == 0.0:
-            self.standing += [
-                p.mesh.transformed(q)
-                for p, q in zip(figure.parts, mover.part_poses(self._layout.ground, 0.0))
-            ]
+            body = body_poses([mover], self._layout.ground, 0.0)[0]
+            poses = mover.part_poses(body, 0.0)
+            self.standing += [part.mesh.transformed(p) for part, p in zip(figure.parts, poses, strict=True)]
         else:
             self.movers.append(mover)
         return True

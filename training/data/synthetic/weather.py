@@ -32,15 +32,15 @@ class Weather:
     bounce: np.ndarray
     haze: float
 
-    def sky(self, directions: np.ndarray, atlas: Atlas) -> np.ndarray:
-        """Radiance N×3 of the sky along unit directions N×3 (world)."""
+    def sky(self, directions: np.ndarray, atlas: Atlas | None) -> np.ndarray:
+        """Radiance N×3 of the sky along unit directions N×3 (world); without an atlas, no clouds."""
         up = np.clip(directions[:, 2], 0.0, 1.0)
         blend = np.power(np.clip(up * self.sky_rise, 0, 1), 0.6)[:, None]
         colour = self.horizon + (self.zenith - self.horizon) * blend
-        density = self._clouds(directions, up, atlas)[:, None]
+        if atlas is not None:
+            density = self._clouds(directions, up, atlas)[:, None]
+            colour += (self.cloud * (0.75 + 0.25 * blend + 0.25 * (1 - density)) - colour) * density
         glow = np.clip(apply(self.sun_direction[None], directions)[:, 0], 0, 1)
-        shade = self.cloud * (0.75 + 0.25 * blend + 0.25 * (1 - density))
-        colour += (shade - colour) * density
         halo = 0.25 * glow**8 + 0.6 * glow**64 + 6.0 * glow**1500
         colour += halo[:, None] * (self.sun * 0.35 + 0.02)
         return colour.astype(np.float32)
