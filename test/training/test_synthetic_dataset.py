@@ -4,7 +4,10 @@ refused."""
 from __future__ import annotations
 
 import json
+import os
 import pickle
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -62,9 +65,14 @@ def test_generation_goes_on_where_it_stopped(folder):
     for file in removed.iterdir():
         file.unlink()
     removed.rmdir()
-    (folder / ".sequence_00000006.1.tmp").mkdir()
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    (folder / f".sequence_00000006.{ended.pid}.tmp").mkdir()
+    written_by_another = folder / f".sequence_00000007.{os.getpid()}.tmp"
+    written_by_another.mkdir()
     assert generate_dataset(folder, 2, 2, first_seed=5, width=SIZE[0], height=SIZE[1], workers=1) == 1
     assert (kept / "image.npy").stat().st_mtime_ns == before
+    written_by_another.rmdir()
     assert sorted(p.name for p in folder.iterdir()) == ["sequence_00000005", "sequence_00000006"]
 
 

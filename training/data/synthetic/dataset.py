@@ -92,7 +92,8 @@ def generate_dataset(
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     for leftover in folder.glob(".sequence_*.tmp"):
-        shutil.rmtree(leftover)
+        if not _is_running(leftover.name.split(".")[-2]):
+            shutil.rmtree(leftover)
     seeds = range(first_seed, first_seed + sequences)
     missing = []
     for seed in seeds:
@@ -127,6 +128,17 @@ def generate_dataset(
             pool.shutdown(cancel_futures=True)
             raise
     return len(missing)
+
+
+def _is_running(process: str) -> bool:
+    """Whether a process id names a living process, which may still be writing."""
+    try:
+        os.kill(int(process), 0)
+    except (ProcessLookupError, ValueError):
+        return False
+    except PermissionError:
+        return True
+    return True
 
 
 def _single_threaded() -> None:
