@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 from collections.abc import Collection, Iterable
 
-from geoseg_ros.bag_types import stamp_fields
-from geoseg_ros.bag_writer import BagWriter
+from geoseg_ros.bags.types import stamp_fields
+from geoseg_ros.bags.writer import BagWriter
 from geoseg_ros.errors import ConfigError
 from geoseg_ros.labels import LabelSet
 from geoseg_ros.messages import OUTPUTS, label_info, output_messages
@@ -35,7 +35,7 @@ def select_topics(names: Iterable[str]) -> list[str]:
 
 
 class OutputBag:
-    """A bag with the chosen output topics; a context manager (see :class:`~geoseg_ros.bag_writer.BagWriter`).
+    """A bag with the chosen output topics; a context manager (see :class:`~geoseg_ros.bags.writer.BagWriter`).
 
     Every message has the stamp and frame_id of its image, and that stamp as receive time.
     """

@@ -23,8 +23,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin, Writer
 
-from geoseg_ros.bag_types import deserialise, serialise, typestore
 from geoseg_ros.bags import STORAGES, BagReader, BagWriter, build_message, stamp_fields, stamp_nanoseconds
+from geoseg_ros.bags.types import deserialise, serialise, typestore
 from geoseg_ros.errors import BagError
 from geoseg_ros.image_messages import encode_image
 from geoseg_ros.labels import CAMVID_11

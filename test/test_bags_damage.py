@@ -15,9 +15,9 @@ from camera_bags import write_camera_bag
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from geoseg_ros.bag_recovery import MAGIC
-from geoseg_ros.bag_types import build_message, serialise
 from geoseg_ros.bags import STORAGES, BagReader
+from geoseg_ros.bags.recovery import MAGIC
+from geoseg_ros.bags.types import build_message, serialise
 from geoseg_ros.errors import BagError
 
 STRING = "std_msgs/msg/String"

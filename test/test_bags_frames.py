@@ -19,11 +19,11 @@ from camera_bags import (
     write_camera_bag,
 )
 
-from geoseg_ros.bag_frames import BagFrames
-from geoseg_ros.bag_topics import find_camera, find_odometry
 from geoseg_ros.bags import STORAGES, BagReader, BagWriter, TopicInfo
+from geoseg_ros.bags.topics import find_camera, find_odometry
 from geoseg_ros.errors import BagError, CameraError, GeosegError, ImageError
 from geoseg_ros.frames import open_frames
+from geoseg_ros.frames.bag import BagFrames
 
 ODOMETRY = "nav_msgs/msg/Odometry"
 

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from geoseg_ros.arrivals import NO_STAMP, Arrivals, ArrivalWriter, ages, read_arrivals, stamp_of_serialised
-from geoseg_ros.bag_types import build_message, serialise
+from geoseg_ros.bags.types import build_message, serialise
 from geoseg_ros.demo.measurement import diagnostic_values, drops, measure
 from geoseg_ros.errors import BagError
 

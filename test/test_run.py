@@ -20,12 +20,13 @@ from geoseg_ros.bags import STORAGES, BagReader, BagWriter
 from geoseg_ros.bundle import Bundle, load_bundle, save_bundle
 from geoseg_ros.cli import main
 from geoseg_ros.frames import open_frames
+from geoseg_ros.frames.clips import FIRST_STAMP, VideoFrames
 from geoseg_ros.image_messages import decode_image
 from geoseg_ros.labels import CAMVID_11
 from geoseg_ros.messages import OUTPUTS
 from geoseg_ros.networks import create_network
 from geoseg_ros.pipeline import Pipeline
-from geoseg_ros.video import FIRST_STAMP, VideoFrames, VideoWriter
+from geoseg_ros.video import VideoWriter
 
 
 @pytest.fixture(scope="module")

@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 
 from geoseg_ros.errors import CameraError, GeosegError, ImageError, VideoError
 from geoseg_ros.frames import open_frames
-from geoseg_ros.intrinsics import load_intrinsics
-from geoseg_ros.video import FIRST_STAMP, FolderFrames, VideoFrames, VideoWriter
+from geoseg_ros.frames.clips import FIRST_STAMP, FolderFrames, VideoFrames
+from geoseg_ros.frames.intrinsics import load_intrinsics
+from geoseg_ros.video import VideoWriter
 
 PLAIN = {"fx": 60.0, "fy": 61.0, "cx": 31.5, "cy": 23.5, "width": 64, "height": 48, "fps": 12.5}
 ROS_YAML = """

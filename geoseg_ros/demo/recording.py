@@ -11,10 +11,10 @@ import cv2
 import numpy as np
 
 from geoseg_ros.arrivals import stamp_of_serialised
-from geoseg_ros.bag_frames import BagFrames
-from geoseg_ros.bag_types import deserialise, stamp_nanoseconds
 from geoseg_ros.bags import BagReader
+from geoseg_ros.bags.types import deserialise, stamp_nanoseconds
 from geoseg_ros.errors import ImageError
+from geoseg_ros.frames.bag import BagFrames
 from geoseg_ros.perception import EgoMotion, Perception
 
 IMAGE_OUTPUTS = {

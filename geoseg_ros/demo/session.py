@@ -9,11 +9,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from geoseg_ros.bag_frames import BagFrames
-from geoseg_ros.bag_topics import topic_words
 from geoseg_ros.bags import BagReader, BagWriter
+from geoseg_ros.bags.topics import topic_words
 from geoseg_ros.demo.environment import private_environment
 from geoseg_ros.demo.processes import Child, Supervisor
+from geoseg_ros.frames.bag import BagFrames
 from geoseg_ros.messages import OUTPUTS
 
 NODE = "/geoseg"

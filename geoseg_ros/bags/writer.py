@@ -22,7 +22,7 @@ from rosbags.interfaces import (
 )
 from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin, Writer, WriterError
 
-from geoseg_ros.bag_types import build_message, serialise, typestore
+from geoseg_ros.bags.types import build_message, serialise, typestore
 from geoseg_ros.errors import BagError
 
 STORAGES = {"mcap": StoragePlugin.MCAP, "sqlite3": StoragePlugin.SQLITE3}

@@ -6,7 +6,8 @@ import os
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from geoseg_ros.bag_topics import (
+from geoseg_ros.bags import BagReader
+from geoseg_ros.bags.topics import (
     CAMERA_INFO,
     COMPRESSED,
     IMAGE,
@@ -15,13 +16,12 @@ from geoseg_ros.bag_topics import (
     find_odometry,
     topic_words,
 )
-from geoseg_ros.bag_types import TopicInfo, stamp_nanoseconds
-from geoseg_ros.bags import BagReader
+from geoseg_ros.bags.types import TopicInfo, stamp_nanoseconds
 from geoseg_ros.camera import PinholeCamera
 from geoseg_ros.errors import BagError, CameraError, GeosegError, ImageError
-from geoseg_ros.frames import Frame, OnProblem
+from geoseg_ros.frames.intrinsics import load_intrinsics
+from geoseg_ros.frames.source import Frame, OnProblem
 from geoseg_ros.image_messages import decode_compressed, decode_image
-from geoseg_ros.intrinsics import load_intrinsics
 
 _DECODERS = {IMAGE: decode_image, COMPRESSED: decode_compressed}
 

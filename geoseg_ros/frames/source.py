@@ -1,11 +1,9 @@
-"""The common interface of everything that camera frames come from: bags, videos, image folders."""
+"""What every source of camera frames gives, be it a bag, a video or a folder of images."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
@@ -55,28 +53,3 @@ class FrameSource(Protocol):
     def __enter__(self) -> FrameSource: ...
 
     def __exit__(self, *exception: object) -> None: ...
-
-
-def open_frames(
-    path: str | os.PathLike[str],
-    image_topic: str | None = None,
-    camera_topic: str | None = None,
-    intrinsics: str | os.PathLike[str] | None = None,
-    fps: float | None = None,
-) -> FrameSource:
-    """The frames of a bag (folder or storage file), a video file or a folder of images, told apart by what is
-    there.
-
-    ``image_topic`` and ``camera_topic`` choose a bag's topics; ``intrinsics`` (a JSON or YAML file) and
-    ``fps`` complete a video or folder. Raises BagError or VideoError.
-    """
-    from geoseg_ros.bag_frames import BagFrames
-    from geoseg_ros.bags import SUFFIXES, is_bag
-    from geoseg_ros.video import FolderFrames, VideoFrames
-
-    path = Path(path)
-    if is_bag(path) or path.suffix in SUFFIXES or not path.exists():
-        return BagFrames(path, image_topic, camera_topic, intrinsics)
-    if path.is_dir():
-        return FolderFrames(path, intrinsics, fps)
-    return VideoFrames(path, intrinsics, fps)

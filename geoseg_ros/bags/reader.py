@@ -1,7 +1,4 @@
-"""Rosbag2 recordings in and out: a folder or a single ``.mcap`` or ``.db3`` file.
-
-Read and written with the rosbags library, without ROS. Damaged recordings are read up to the damage.
-"""
+"""Reading a rosbag2 recording: a folder or a single ``.mcap`` or ``.db3`` file, damaged ones up to the damage."""
 
 from __future__ import annotations
 
@@ -18,10 +15,9 @@ from typing import Any
 import yaml
 from rosbags.rosbag2 import Reader
 
-from geoseg_ros.bag_recovery import MAX_CHUNK_BYTES, bounded_zstd, is_cut_short, scan
-from geoseg_ros.bag_topics import find_camera
-from geoseg_ros.bag_types import TopicInfo, build_message, deserialise, stamp_fields, stamp_nanoseconds
-from geoseg_ros.bag_writer import STORAGES, BagWriter
+from geoseg_ros.bags.recovery import MAX_CHUNK_BYTES, bounded_zstd, is_cut_short, scan
+from geoseg_ros.bags.topics import find_camera
+from geoseg_ros.bags.types import TopicInfo, deserialise
 from geoseg_ros.errors import BagError
 
 if sys.version_info >= (3, 14):
@@ -29,15 +25,6 @@ if sys.version_info >= (3, 14):
 else:
     from backports import zstd
 
-__all__ = [
-    "STORAGES",
-    "BagReader",
-    "BagWriter",
-    "TopicInfo",
-    "build_message",
-    "stamp_fields",
-    "stamp_nanoseconds",
-]
 SUFFIXES = (".mcap", ".db3")
 _KINDS = " or ".join(SUFFIXES)
 _NEWEST_METADATA = 9
