@@ -4,7 +4,8 @@ One encoder pass covers the images of all sources (current and previous frames),
 from the mixture. Then, per source:
 
 - ``semantic``: cross-entropy; a source with a coarser label set teaches unions of classes.
-- ``depth``: log depth and its gradients; the sky counts as ``far``.
+- ``depth``: log depth, metric and scale-invariant (a camera's height cannot be seen), and its gradients; the sky counts
+  as ``far``.
 - ``flow``: multi-level supervision; pairs without ground truth learn from census, smoothness and occlusion (methods.md §6).
 - ``previous_from_current``: rotation and translation of the pose head.
 - pairs without depth: photometric reprojection through the known pose, else the predicted one (Monodepth2, methods.md §3).
@@ -29,7 +30,7 @@ from geoseg_ros.networks import create_network
 from geoseg_ros.networks.flow import FlowEstimate
 from geoseg_ros.projection import inverse_warp
 from geoseg_ros.training.config import Recipe
-from geoseg_ros.training.losses.depth import gradient_matching_loss, log_depth_loss
+from geoseg_ros.training.losses.depth import gradient_matching_loss, log_depth_loss, scale_invariant_loss
 from geoseg_ros.training.losses.flow import (
     forward_backward_visibility,
     multilevel_flow_loss,
@@ -59,7 +60,8 @@ class JointLoss:
     labels: str = "camvid_11"
     class_weights: tuple[float, ...] | None = None
     semantic: float = 1.0
-    depth: float = 1.0
+    depth: float = 0.5
+    depth_shape: float = 1.0
     depth_gradient: float = 0.5
     far: float = 150.0
     flow: float = 0.1
@@ -145,6 +147,9 @@ class JointTask:
             flow, pose = self.network.motion(part.state, part.previous_state, depth, data["K"], prior)
         if "depth" in data:
             losses["depth"] = log_depth_loss(depth, data["depth"], far=self.loss.far, inverse=False)
+            losses["depth_shape"] = scale_invariant_loss(
+                depth, data["depth"], far=self.loss.far, inverse=False, variance_focus=0.85
+            )
             losses["depth_gradient"] = gradient_matching_loss(depth, data["depth"], far=self.loss.far, inverse=False)
         else:
             losses.update(self._reprojection(data, depth, data.get("previous_from_current", pose)))
