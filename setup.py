@@ -35,7 +35,7 @@ EXTRAS = {
         "ros-sensor-msgs>=5.5,<6",
         "ros-std-msgs>=5.5,<6",
     ],
-    "sim": ["embreex>=2.17; platform_machine != 'aarch64'", "scipy>=1.9", "trimesh>=4"],
+    "sim": ["embreex>=2.17; platform_machine != 'aarch64'"],
     "train": ["lightning-fabric>=2.2", "matplotlib>=3.7", "tensorboard>=2.14", "torchmetrics>=1.0"],
     "test": ["colcon-ros>=0.5", "hypothesis>=6.80", "pytest>=7.4,<9", "scipy>=1.9", "setuptools<80"],
 }

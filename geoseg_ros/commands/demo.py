@@ -72,10 +72,8 @@ def run(args: argparse.Namespace) -> int:
         raise ConfigError(
             "rclpy is not installed here: source a ROS 2 installation, or pip install 'geoseg_ros[ros]'"
         )
-    if args.bag is None and (find_spec("embreex") is None or find_spec("trimesh") is None):
-        raise ConfigError(
-            "simulating a street needs trimesh and embreex: pip install 'geoseg_ros[sim]', or name a bag"
-        )
+    if args.bag is None and find_spec("embreex") is None:
+        raise ConfigError("simulating a street needs embreex: pip install 'geoseg_ros[sim]', or name a bag")
     console = Console()
     model = Path(args.model or default_bundle_path())
     bundle = load_bundle(model)

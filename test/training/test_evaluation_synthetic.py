@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 import torch
 
-pytest.importorskip("trimesh")
 pytest.importorskip("embreex")
 
 from geoseg_ros.bundle import Bundle  # noqa: E402
