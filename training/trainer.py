@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import math
 import os
-import subprocess
 import time
 from pathlib import Path
 from typing import Any
@@ -25,11 +24,12 @@ from torch import Tensor, nn
 
 from geoseg_ros.bundle import load_bundle, save_bundle
 from geoseg_ros.errors import ConfigError, TrainingError
+from geoseg_ros.interrupt import StopRequest
+from geoseg_ros.machine import git_commit
 from geoseg_ros.training.checkpoint import TrainingState, load_checkpoint, save_checkpoint
 from geoseg_ros.training.config import Recipe, differing_keys, load_recipe, recipe_to_dict, save_recipe
 from geoseg_ros.training.data.loader import create_sources, step_batches
-from geoseg_ros.training.data.source import CHECKOUT, find_data
-from geoseg_ros.interrupt import StopRequest
+from geoseg_ros.training.data.source import find_data
 from geoseg_ros.training.optimizers import MovingAverage, create_optimizer, learning_rate
 from geoseg_ros.training.run_log import NoLog, RunLog
 from geoseg_ros.training.tasks import Batch, Task, create_task
@@ -246,24 +246,6 @@ def initialise(network: nn.Module, recipe: Recipe) -> str:
         f"weights from {path}: {len(matching)} of {len(own)} taken"
         f"{_examples('kept as initialised', missing)}{_examples('not used', unused)}"
     )
-
-
-def git_commit() -> str | None:
-    """The commit of the checkout, with "+" when it has changes; None outside a git checkout."""
-    try:
-        command = [
-            "git",
-            "-C",
-            str(CHECKOUT),
-            "describe",
-            "--always",
-            "--abbrev=40",
-            "--dirty=+",
-            "--exclude=*",
-        ]
-        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
-    except (OSError, subprocess.CalledProcessError):
-        return None
 
 
 def _opening(trainer: Trainer, folder: Path) -> str:

@@ -4,8 +4,8 @@ bars."""
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda (default: %(default)s)")
     parser.add_argument("--backend", default="auto", help="what runs the network (default: %(default)s)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write the results to FILE")
+    text = "write the scores into the model file's header, where geoseg inspect shows them"
+    parser.add_argument("--save-scores", action="store_true", help=text)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -37,8 +39,9 @@ def run(args: argparse.Namespace) -> int:
     from rich.console import Console
     from rich.markup import escape
 
-    from geoseg_ros.bundle import default_bundle_path
+    from geoseg_ros.bundle import default_bundle_path, save_bundle
     from geoseg_ros.errors import ConfigError
+    from geoseg_ros.machine import git_commit
     from geoseg_ros.pipeline import Pipeline
     from geoseg_ros.training.evaluation import report
     from geoseg_ros.training.evaluation.suite import Bench, SuiteSkipped
@@ -68,10 +71,12 @@ def run(args: argparse.Namespace) -> int:
             console.print(f"[yellow]{name} skipped:[/] {escape(str(reason))}")
     if not results:
         raise ConfigError(f"no suite could run: {'; '.join(skipped.values())}")
-    report.print_results(console, f"{model}, code {report.git_commit()[:12]}", results)
+    report.print_results(console, f"{model}, code {git_commit()[:12]}", results)
     if args.json is not None:
-        content = report.record(results, skipped, model, pipeline.bundle.provenance, sys.argv)
+        content = report.record(results, skipped, model, pipeline.bundle.provenance)
         report.write_json(content, args.json)
+    if args.save_scores:
+        save_bundle(replace(pipeline.bundle, scores=report.summary(results)), model)
     return 0 if report.bars_met(results) else 1
 
 

@@ -15,7 +15,7 @@ import pytest
 import torch
 from rich.console import Console
 
-from geoseg_ros.bundle import Bundle, save_bundle
+from geoseg_ros.bundle import Bundle, load_bundle, save_bundle
 from geoseg_ros.camera import PinholeCamera
 from geoseg_ros.commands import evaluate
 from geoseg_ros.errors import ConfigError
@@ -286,14 +286,14 @@ def test_tables_and_record(tmp_path):
 
     path = tmp_path / "scores.json"
     report.write_json(
-        report.record(results, {"gone": "absent"}, Path("m"), {"metric": True}, ["geoseg"]), path
+        report.record(results, {"gone": "absent"}, Path("m"), {"metric": True}), path
     )
     content = json.loads(path.read_text())
     assert content["suites"]["bad"]["scores"][1]["value"] is None
     assert content["suites"]["good"]["per_class_iou"] == {"Car": 0.25}
     assert content["suites"]["good"]["protocol"] == "How."
     assert content["skipped"] == {"gone": "absent"}
-    assert content["machine"]["cores"] >= 1
+    assert int(content["machine"]["cores"]) >= 1
     assert {"date", "command", "git_commit", "model_provenance"} <= set(content)
     assert list(tmp_path.iterdir()) == [path]
     with pytest.raises(ConfigError, match="cannot be written"):
@@ -321,13 +321,16 @@ def test_the_command_judges_what_is_there_and_names_what_is_not(tmp_path, bundle
         "--json",
         str(scores),
     ]
-    code = command(*arguments, "--device", "cpu")
+    code = command(*arguments, "--device", "cpu", "--save-scores")
     text = capsys.readouterr().out
     content = json.loads(scores.read_text())
     value = content["suites"]["camvid"]["scores"][0]["value"]
     assert code == (0 if value >= 0.45 else 1)
     assert f"{value:.3f}" in text
     assert "davis skipped:" in text
+    saved = load_bundle(model)
+    assert saved.scores["camvid"] == {score["name"]: score["value"] for score in content["suites"]["camvid"]["scores"]}
+    assert saved.weights.keys() == bundle.weights.keys()
     assert content["skipped"] == {"davis": f"{tmp_path / 'davis_moving_objects'} is absent"}
 
 

@@ -5,22 +5,18 @@ from __future__ import annotations
 import json
 import math
 import os
-import platform
-import subprocess
 import tempfile
-from collections.abc import Mapping, Sequence
-from datetime import datetime, timezone
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
 from rich import box
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from geoseg_ros import __version__
 from geoseg_ros.errors import ConfigError
+from geoseg_ros.machine import command_line, describe_machine, git_commit, now
 from geoseg_ros.training.evaluation.suite import Score, SuiteResult
 
 VERDICTS = {True: "[green]pass[/]", False: "[red]fail[/]", None: ""}
@@ -56,15 +52,13 @@ def record(
     skipped: Mapping[str, str],
     model: Path,
     provenance: Mapping[str, Any],
-    command: Sequence[str],
 ) -> dict[str, Any]:
     """Everything that one must know to believe and repeat the numbers, as JSON types (NaN becomes null)."""
     return {
-        "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        "command": list(command),
-        "version": __version__,
+        "date": now(),
+        "command": command_line(),
         "git_commit": git_commit(),
-        "machine": machine(),
+        "machine": describe_machine(),
         "model": str(model),
         "model_provenance": dict(provenance),
         "suites": {
@@ -80,6 +74,14 @@ def record(
     }
 
 
+def summary(results: Mapping[str, SuiteResult]) -> dict[str, Any]:
+    """The scores for a model file's header: when, and suite → score → value."""
+    values = {
+        name: {score.name: _finite(score.value) for score in result.scores} for name, result in results.items()
+    }
+    return {"date": now(), "git_commit": git_commit(), **values}
+
+
 def write_json(content: Mapping[str, Any], path: Path) -> None:
     """Write beside ``path``, then rename; ConfigError where the folder cannot be written."""
     try:
@@ -91,45 +93,6 @@ def write_json(content: Mapping[str, Any], path: Path) -> None:
         os.replace(name, path)
     except OSError as error:
         raise ConfigError(f"the report {path} cannot be written: {error.strerror}") from error
-
-
-def git_commit() -> str:
-    """The source tree's commit, '-dirty' when tracked files differ from it; 'unknown' outside a checkout."""
-    command = [
-        "git",
-        "-C",
-        str(Path(__file__).resolve().parent),
-        "describe",
-        "--always",
-        "--dirty",
-        "--abbrev=40",
-    ]
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
-    except (OSError, subprocess.TimeoutExpired):
-        return "unknown"
-    return done.stdout.strip() if done.returncode == 0 else "unknown"
-
-
-def machine() -> dict[str, Any]:
-    """Processor, cores that this process may use, GPU, and the versions that matter."""
-    return {
-        "processor": _processor(),
-        "cores": len(os.sched_getaffinity(0)),
-        "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
-        "system": platform.platform(),
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-    }
-
-
-def _processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return platform.processor()
-    models = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    return models[0] if models else platform.processor()
 
 
 def _class_table(per_class: Mapping[str, Mapping[str, float]]) -> Table:
