@@ -128,18 +128,34 @@ class Probe:
 
     def subscribe(self, topic: str, kind: type, qos: QoSProfile = RELIABLE) -> Any:
         """Collect a topic's messages in ``received[topic]``; returns the subscription."""
-        return self.node.create_subscription(kind, topic, self.received[topic].append, qos)
+        return self._do(self.node.create_subscription, kind, topic, self.received[topic].append, qos)
+
+    def unsubscribe(self, *subscriptions: Any) -> None:
+        for subscription in subscriptions:
+            self._do(self.node.destroy_subscription, subscription)
+
+    def publisher(self, topic: str, kind: type, qos: QoSProfile = RELIABLE) -> Any:
+        return self._do(self.node.create_publisher, kind, topic, qos)
+
+    def withdraw(self, publisher: Any) -> None:
+        self._do(self.node.destroy_publisher, publisher)
 
     def call(self, kind: type, service: str, request: Any) -> Any:
         """The response of a service."""
-        client = self.node.create_client(kind, service)
+        client = self._do(self.node.create_client, kind, service)
         try:
             wait_until(client.service_is_ready, f"service {service}")
             future = client.call_async(request)
             wait_until(future.done, f"an answer of {service}")
             return future.result()
         finally:
-            self.node.destroy_client(client)
+            self._do(self.node.destroy_client, client)
+
+    def _do(self, call: Callable[..., Any], *arguments: Any) -> Any:
+        """Call in the spinning thread: rclpy cannot add or remove while another thread waits on what there is."""
+        task = self._executor.create_task(call, *arguments)
+        wait_until(task.done, f"{call.__name__} in the probe's thread")
+        return task.result()
 
     def _spin(self) -> None:
         try:
@@ -160,8 +176,7 @@ class Geoseg:
 
     def close(self) -> None:
         """Stop listening and forget what came."""
-        for subscription in (self._diagnostics, *self._subscriptions.values()):
-            self.probe.node.destroy_subscription(subscription)
+        self.probe.unsubscribe(self._diagnostics, *self._subscriptions.values())
         self.forget()
 
     def forget(self) -> None:
@@ -172,7 +187,7 @@ class Geoseg:
     def subscribe(self, *topics: str) -> None:
         """Listen to outputs, to exactly these."""
         for topic in set(self._subscriptions) - set(topics):
-            self.probe.node.destroy_subscription(self._subscriptions.pop(topic))
+            self.probe.unsubscribe(self._subscriptions.pop(topic))
         for topic in topics:
             if topic not in self._subscriptions:
                 self._subscriptions[topic] = self.probe.subscribe(
@@ -277,13 +292,12 @@ class Camera:
         info_qos: QoSProfile | None = RELIABLE,
         topic: str = "",
     ) -> None:
-        node = probe.node
         self._probe = probe
         topic = f"{namespace}/{topic or ('image/compressed' if compressed else 'image')}"
-        self.images = node.create_publisher(CompressedImage if compressed else Image, topic, qos)
+        self.images = probe.publisher(topic, CompressedImage if compressed else Image, qos)
         self.infos = None
         if info_qos is not None:
-            self.infos = node.create_publisher(CameraInfo, f"{namespace}/camera_info", info_qos)
+            self.infos = probe.publisher(f"{namespace}/camera_info", CameraInfo, info_qos)
 
     def wait_for_listener(self) -> None:
         """Until the node under test is subscribed to all of this with the reliability that is offered."""
@@ -303,7 +317,7 @@ class Camera:
     def close(self) -> None:
         for publisher in (self.images, self.infos):
             if publisher is not None:
-                self._probe.node.destroy_publisher(publisher)
+                self._probe.withdraw(publisher)
 
     def __enter__(self) -> Camera:
         return self

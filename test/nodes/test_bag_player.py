@@ -75,8 +75,7 @@ def test_every_message_comes_in_order_with_clock_and_under_another_name(listener
         )
     finally:
         process.end()
-        for subscription in subscriptions:
-            listener.node.destroy_subscription(subscription)
+        listener.unsubscribe(*subscriptions)
     assert [nanoseconds(image.header) for image in images] == STAMPS
     assert [set(image.data) for image in images] == [{index} for index in range(FRAMES)]
     assert (images[0].encoding, images[0].width, images[0].height, images[0].header.frame_id) == (
@@ -106,7 +105,7 @@ def test_it_loops_until_it_is_interrupted(listener: Probe, bag: Path) -> None:
         assert process.interrupt() == 0
     finally:
         process.end()
-        listener.node.destroy_subscription(subscription)
+        listener.unsubscribe(subscription)
     stamps = [nanoseconds(image.header) for image in received]
     assert stamps[:FRAMES] == STAMPS and stamps[FRAMES : 2 * FRAMES] == STAMPS
     assert "Traceback" not in process.text

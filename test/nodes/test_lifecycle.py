@@ -114,7 +114,7 @@ def test_a_bad_value_is_rejected_with_a_sentence_and_changes_nothing(
 
 
 def test_a_clock_that_jumps_back_is_a_time_jump(probe: Probe, managed: Geoseg) -> None:
-    clock = probe.node.create_publisher(Clock, "/clock", 10)
+    clock = probe.publisher("/clock", Clock)
     assert managed.set_parameter("use_sim_time", True).successful
     try:
         wait_until(lambda: clock.get_subscription_count() > 0, "the node to follow /clock")
@@ -128,18 +128,18 @@ def test_a_clock_that_jumps_back_is_a_time_jump(probe: Probe, managed: Geoseg) -
         managed.wait_for_count("time jumps", jumps + 1)
     finally:
         assert managed.set_parameter("use_sim_time", False).successful
-        probe.node.destroy_publisher(clock)
+        probe.withdraw(clock)
 
 
 def test_an_image_topic_of_a_wrong_type_is_named(probe: Probe, managed: Geoseg) -> None:
-    wrong = probe.node.create_publisher(Clock, f"{NAMESPACE}/image", 10)
+    wrong = probe.publisher(f"{NAMESPACE}/image", Clock)
     try:
         sentence = f"{NAMESPACE}/image has type rosgraph_msgs/msg/Clock, expected sensor_msgs/msg/Image"
         wait_until(
             lambda: sentence in managed.status().message, "the wrong type in diagnostics", managed.status
         )
     finally:
-        probe.node.destroy_publisher(wrong)
+        probe.withdraw(wrong)
 
 
 def test_sigint_ends_it_cleanly(managed: Geoseg, process: NodeProcess) -> None:
