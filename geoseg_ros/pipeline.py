@@ -14,13 +14,14 @@ from torch import Tensor
 from geoseg_ros.backends import create_backend
 from geoseg_ros.bundle import Bundle, load_bundle
 from geoseg_ros.camera import PinholeCamera
-from geoseg_ros.egomotion import refine_pose, twist
+from geoseg_ros.egomotion import PoseEstimate, refine_pose, twist
 from geoseg_ros.errors import ConfigError, ImageError
 from geoseg_ros.motion import segment_motion
 from geoseg_ros.networks.encoder import STRIDE
 from geoseg_ros.networks.perception import PerceptionOutput, State
 from geoseg_ros.perception import ALL_OUTPUTS, EgoMotion, Perception
 from geoseg_ros.projection import rigid_flow
+from geoseg_ros.scale import ScaleFilter
 
 __all__ = ["ALL_OUTPUTS", "EgoMotion", "Perception", "Pipeline", "network_size"]
 
@@ -67,10 +68,11 @@ class Pipeline:
         self.reset()
 
     def reset(self) -> None:
-        """Forget the previous frame."""
+        """Forget the previous frame and the metric scale."""
         self._state: State | None = None
         self._stamp: int | None = None
-        self._camera: PinholeCamera | None = None
+        self._camera: PinholeCamera | tuple[int, int] | None = None
+        self.scale = ScaleFilter()
 
     def warm_up(self, width: int, height: int, camera: PinholeCamera | None = None) -> None:
         """Run two blank frames of this size so that the first real one is not slow."""
@@ -85,6 +87,7 @@ class Pipeline:
         camera: PinholeCamera | None,
         stamp: int,
         outputs: Collection[str] = ALL_OUTPUTS,
+        speed: float | None = None,
     ) -> Perception:
         """Process the next frame of the stream.
 
@@ -93,6 +96,7 @@ class Pipeline:
             camera: its calibration for this size, or ``None``: then depth, ego-motion and motion stay ``None``.
             stamp: nanoseconds. A stamp that does not advance forgets the previous frame.
             outputs: the outputs wanted, of :data:`ALL_OUTPUTS`; others stay ``None`` and are not computed.
+            speed: m/s of the camera since the previous frame, from odometry; gives depth and ego-motion metric scale.
 
         Raises:
             ImageError: the image is not H×W×3 uint8, or its size is not the camera's.
@@ -120,82 +124,93 @@ class Pipeline:
 
         previous = self._state
         dt = 0.0 if self._stamp is None else (stamp - self._stamp) / NANOSECONDS
-        raw = self.backend.run(tensor, intrinsics, previous, _heads(outputs))
+        raw = self.backend.run(tensor, intrinsics, previous, _heads(outputs, speed))
         if self.device.startswith("cuda"):
             torch.cuda.synchronize(self.device)
         self._state, self._stamp, self._camera = raw.state, stamp, network_camera or size
         clock.lap("network")
 
         result = Perception(stamp=stamp, image=image, camera=camera)
-        self._fill(result, raw, outputs, network_camera, dt, clock)
+        dynamic = self._fill_semantic(result, raw, outputs)
+        clock.lap("semantic")
+        estimate = None
+        if raw.previous_from_current is not None:
+            estimate = self._ego_pose(raw, network_camera, dynamic)
+            if speed is not None:
+                translation = float(np.linalg.norm(estimate.previous_from_current[:3, 3]))
+                self.scale.update(translation, abs(speed) * dt)
+            if "ego_motion" in outputs:
+                result.ego_motion = self._ego_motion(estimate, dt)
+        clock.lap("ego_motion")
+        shape = image.shape[:2]
+        if "depth" in outputs and raw.depth is not None:
+            depth = raw.depth[0, 0].float().cpu().numpy() * np.float32(self.scale.scale)
+            result.depth = _resize(depth, shape, cv2.INTER_LINEAR)
+        clock.lap("depth")
+        if "flow" in outputs:
+            result.flow = _published_flow(raw.flow, shape)
+        clock.lap("flow")
+        if "motion" in outputs and estimate is not None:
+            self._fill_motion(result, raw, network_camera, estimate, dynamic)
+        clock.lap("motion")
         result.timings = clock.laps
         return result
 
-    def _fill(
+    def _fill_semantic(self, result: Perception, raw: PerceptionOutput, outputs: Collection[str]) -> np.ndarray | None:
+        """Class ids and confidence at the image's size; returns the pixels of dynamic classes at the network's size."""
+        if raw.logits is None:
+            return None
+        shape = result.image.shape[:2]
+        probability, ids = raw.logits[0].softmax(0).max(0)
+        if "semantic" in outputs:
+            result.semantic = _resize(ids.to(torch.uint8).cpu().numpy(), shape, cv2.INTER_NEAREST)
+        if "confidence" in outputs:
+            result.confidence = _resize(probability.float().cpu().numpy(), shape, cv2.INTER_LINEAR)
+        return torch.isin(ids.cpu(), self._dynamic).numpy()
+
+    def _ego_pose(self, raw: PerceptionOutput, camera: PinholeCamera, dynamic: np.ndarray | None) -> PoseEstimate:
+        """The network's pose, refined to explain its flow with its depth where nothing can move by itself."""
+        return refine_pose(
+            _channels_last(raw.flow),
+            raw.depth[0, 0].float().cpu().numpy(),
+            camera.matrix,
+            raw.previous_from_current[0].double().cpu().numpy(),
+            weights=None if dynamic is None else 1.0 - dynamic.astype(np.float32),
+        )
+
+    def _fill_motion(
         self,
         result: Perception,
         raw: PerceptionOutput,
-        outputs: Collection[str],
-        network_camera: PinholeCamera | None,
-        dt: float,
-        clock: _Stopwatch,
+        camera: PinholeCamera,
+        estimate: PoseEstimate,
+        dynamic: np.ndarray,
     ) -> None:
-        """Post-processing: from network outputs at network size to arrays at the image's size."""
+        """Probability and mask of own motion at the image's size."""
         shape = result.image.shape[:2]
-        dynamic = None
-        if raw.logits is not None:
-            probability, ids = raw.logits[0].softmax(0).max(0)
-            dynamic = torch.isin(ids.cpu(), self._dynamic).numpy()
-            if "semantic" in outputs:
-                result.semantic = _resize(ids.to(torch.uint8).cpu().numpy(), shape, cv2.INTER_NEAREST)
-            if "confidence" in outputs:
-                result.confidence = _resize(probability.float().cpu().numpy(), shape, cv2.INTER_LINEAR)
-        clock.lap("semantic")
-        if "depth" in outputs and raw.depth is not None:
-            result.depth = _resize(raw.depth[0, 0].float().cpu().numpy(), shape, cv2.INTER_LINEAR)
-        clock.lap("depth")
-        if "flow" in outputs:
-            result.flow = self._published_flow(raw.flow, shape)
-        clock.lap("flow")
-        if raw.previous_from_current is None or dynamic is None:
-            return
-        flow = raw.flow[0].float().cpu()
-        depth = raw.depth.float().cpu()
-        estimate = refine_pose(
-            flow.permute(1, 2, 0).numpy(),
-            depth[0, 0].numpy(),
-            network_camera.matrix,
-            raw.previous_from_current[0].double().cpu().numpy(),
-            weights=1.0 - dynamic.astype(np.float32),
-        )
-        if "ego_motion" in outputs:
-            result.ego_motion = self._ego_motion(estimate, dt)
-        clock.lap("ego_motion")
-        if "motion" in outputs:
-            pose = torch.from_numpy(estimate.previous_from_current).float()[None]
-            rigid, _ = rigid_flow(depth, torch.from_numpy(network_camera.matrix).float()[None], pose)
-            probability, mask = segment_motion(
-                flow.permute(1, 2, 0).numpy(), rigid[0].permute(1, 2, 0).numpy(), dynamic
-            )
-            result.motion_probability = _resize(probability.astype(np.float32), shape, cv2.INTER_LINEAR)
-            result.motion_mask = _resize(mask.astype(np.uint8) * 255, shape, cv2.INTER_NEAREST)
-        clock.lap("motion")
+        pose = torch.from_numpy(estimate.previous_from_current).float()[None]
+        rigid, _ = rigid_flow(raw.depth.float().cpu(), torch.from_numpy(camera.matrix).float()[None], pose)
+        probability, mask = segment_motion(_channels_last(raw.flow), _channels_last(rigid), dynamic)
+        result.motion_probability = _resize(probability.astype(np.float32), shape, cv2.INTER_LINEAR)
+        result.motion_mask = _resize(mask.astype(np.uint8) * 255, shape, cv2.INTER_NEAREST)
 
-    def _published_flow(self, flow: Tensor | None, shape: tuple[int, int]) -> np.ndarray:
-        """The negative of flow_to_previous at the image's size; NaN where there is no previous frame."""
-        if flow is None:
-            return np.full((*shape, 2), np.nan, np.float32)
-        array = flow[0].permute(1, 2, 0).float().cpu().numpy()
-        scale = np.array([shape[1] / array.shape[1], shape[0] / array.shape[0]], np.float32)
-        return _resize(array, shape, cv2.INTER_LINEAR) * -scale
-
-    def _ego_motion(self, estimate, dt: float) -> EgoMotion:
-        linear, angular = twist(estimate.previous_from_current, dt)
+    def _ego_motion(self, estimate: PoseEstimate, dt: float) -> EgoMotion:
+        """The estimate as a velocity, in metres where odometry or the model's training says what a metre is."""
+        pose = estimate.previous_from_current.copy()
+        pose[:3, 3] *= self.scale.scale
+        linear, angular = twist(pose, dt)
         covariance = estimate.covariance / dt**2
-        if not self.metric:
+        covariance[:3] *= self.scale.scale
+        covariance[:, :3] *= self.scale.scale
+        if self.scale.known:
+            source = "odometry"
+            covariance[:3, :3] += self.scale.relative_std**2 * np.outer(linear, linear)
+        elif self.metric:
+            source = "model"
+        else:
+            source = "none"
             covariance[:3, :3] = np.eye(3) * UNKNOWN_VARIANCE
-        source = "model" if self.metric else "none"
-        return EgoMotion(estimate.previous_from_current, dt, linear, angular, covariance, source)
+        return EgoMotion(pose, dt, linear, angular, covariance, source)
 
 
 class _Stopwatch:
@@ -210,12 +225,13 @@ class _Stopwatch:
         self.laps[stage], self._last = now - self._last, now
 
 
-def _heads(outputs: Collection[str]) -> frozenset[str]:
+def _heads(outputs: Collection[str], speed: float | None) -> frozenset[str]:
+    """The network's heads that the outputs need; depth in metres of the odometry needs the pose as well."""
     heads = set()
     if {"semantic", "confidence", "motion", "ego_motion"} & set(outputs):
         heads.add("semantic")
     heads |= {"depth", "flow"} & set(outputs)
-    if {"motion", "ego_motion"} & set(outputs):
+    if {"motion", "ego_motion"} & set(outputs) or (speed is not None and "depth" in outputs):
         heads |= {"depth", "flow", "pose"}
     return frozenset(heads)
 
@@ -243,6 +259,20 @@ def _check(image: np.ndarray, camera: PinholeCamera | None, outputs: Collection[
             f"image is {image.shape[1]}×{image.shape[0]} but its camera is {camera.width}×{camera.height}; "
             "expected the same size"
         )
+
+
+def _channels_last(flow: Tensor) -> np.ndarray:
+    """1×2×h×w to h×w×2 float32."""
+    return flow[0].permute(1, 2, 0).float().cpu().numpy()
+
+
+def _published_flow(flow: Tensor | None, shape: tuple[int, int]) -> np.ndarray:
+    """The negative of flow_to_previous at the image's size; NaN where there is no previous frame."""
+    if flow is None:
+        return np.full((*shape, 2), np.nan, np.float32)
+    array = _channels_last(flow)
+    scale = np.array([shape[1] / array.shape[1], shape[0] / array.shape[0]], np.float32)
+    return _resize(array, shape, cv2.INTER_LINEAR) * -scale
 
 
 def _to_tensor(image: np.ndarray, size: tuple[int, int]) -> Tensor:

@@ -10,12 +10,17 @@ import tempfile
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from geoseg_ros.share import dds_environment
 
 ROOT = Path(__file__).resolve().parent.parent
 SHARED_DATA = ROOT.parent / "shared" / "data"
 DOMAINS = 100
+
+# A shared machine may stall any example: the time of one says nothing.
+settings.register_profile("geoseg_ros", deadline=None)
+settings.load_profile("geoseg_ros")
 
 os.environ.setdefault("ROS_DOMAIN_ID", str(1 + os.getpid() % DOMAINS))
 os.environ.setdefault("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")

@@ -131,7 +131,7 @@ def test_a_stamp_survives_both_ways(seconds, nanoseconds):
     assert stamp_nanoseconds(SimpleNamespace(**stamp_fields(stamp))) == stamp
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(
     st.integers(1, 9),
     st.integers(1, 9),

@@ -72,7 +72,7 @@ def test_the_longer_the_rest_the_more_is_read(sound, tmp_path):
     assert counts[-1] >= 44
 
 
-@settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.data())
 def test_any_cut_yields_a_beginning(sound, tmp_path, data):
     messages, error = cut(sound, data.draw(st.integers(0, sound[0].stat().st_size - 1)), tmp_path)
@@ -80,7 +80,7 @@ def test_any_cut_yields_a_beginning(sound, tmp_path, data):
     assert error is not None
 
 
-@settings(deadline=None, max_examples=120, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=120, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.data())
 def test_overwritten_bytes_end_in_a_bag_error_or_not_at_all(sound, tmp_path, data):
     content = bytearray(sound[0].read_bytes())
@@ -95,7 +95,7 @@ def test_overwritten_bytes_end_in_a_bag_error_or_not_at_all(sound, tmp_path, dat
     assert error is None or path.name in str(error)
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(
     st.binary(max_size=300),
     st.sampled_from([b"", MAGIC, b"SQLite format 3\0"]),

@@ -222,7 +222,7 @@ def test_every_truncation_is_refused(tmp_path):
         refused(path)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.integers(0, 2**32 - 1), st.integers(1, 30))
 def test_damaged_bytes_end_in_a_sentence_or_a_bundle(tmp_path_factory, seed, count):
     path = tmp_path_factory.getbasetemp() / "damaged.safetensors"
@@ -240,7 +240,7 @@ def test_damaged_bytes_end_in_a_sentence_or_a_bundle(tmp_path_factory, seed, cou
         assert isinstance(bundle, Bundle)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.binary(max_size=300))
 def test_random_bytes_are_refused(tmp_path_factory, data):
     path = tmp_path_factory.getbasetemp() / "noise.safetensors"
@@ -257,7 +257,7 @@ json_values = st.recursive(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.sampled_from(sorted(HEADER)), json_values)
 def test_any_json_in_any_entry_ends_in_a_sentence_or_a_bundle(tmp_path_factory, entry, value):
     path = tmp_path_factory.getbasetemp() / "entry.safetensors"

@@ -82,7 +82,7 @@ def test_points_behind_the_camera_are_nan():
     np.testing.assert_allclose(pixels[2], [322.5, 237.0])
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(cameras(), st.integers(0, 2**32 - 1))
 def test_project_inverts_unproject(camera, seed):
     pixels = np.random.default_rng(seed).uniform((0, 0), (camera.width - 1, camera.height - 1), (64, 2))
@@ -116,7 +116,7 @@ def test_bin_drops_the_remainder():
     assert PinholeCamera(101, 50, 60, 60, 50.0, 24.5).bin(2, 5) == PinholeCamera(50, 10, 30, 12, 24.75, 4.5)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(cameras(), st.integers(1, 4), st.integers(1, 4), st.integers(8, 999), st.integers(8, 999))
 def test_resize_composes(camera, bx, by, width, height):
     once, twice = camera.resize(width, height), camera.resize(77, 1234).resize(width, height)
@@ -127,7 +127,7 @@ def test_resize_composes(camera, bx, by, width, height):
     np.testing.assert_allclose(binned.matrix, resized.matrix, rtol=1e-12, atol=1e-9)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(cameras(), st.integers(0, 10), st.integers(0, 10), st.integers(0, 10), st.integers(0, 10))
 def test_crops_compose_and_shift_pixels(camera, x, y, u, v):
     width, height = camera.width - x - u - 5, camera.height - y - v - 5
@@ -137,7 +137,7 @@ def test_crops_compose_and_shift_pixels(camera, x, y, u, v):
     np.testing.assert_allclose(cropped.project(points), camera.project(points) - (x + u, y + v), atol=1e-9)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(cameras())
 def test_hflip_mirrors_the_image_and_is_its_own_inverse(camera):
     points = np.array([[0.1, 0.2, 1.0], [-0.25, 0.1, 0.9], [0.0, 0.0, 2.0]])
@@ -173,7 +173,7 @@ def test_is_distorted():
     assert PinholeCamera(10, 10, 5, 5, 5, 5, (0.0,) * 4, "equidistant").is_distorted
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(cameras(), st.integers(0, 9), st.integers(0, 9), st.integers(0, 4), st.integers(0, 4))
 def test_camera_info_with_roi_and_binning(camera, x, y, bx, by):
     camera = replace(camera, frame_id="front")
@@ -185,7 +185,7 @@ def test_camera_info_with_roi_and_binning(camera, x, y, bx, by):
 
 
 @given(cameras())
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_dictionary_round_trip_through_json(camera):
     assert PinholeCamera.from_dict(json.loads(json.dumps(camera.to_dict()))) == camera
 

@@ -101,7 +101,7 @@ def test_confidence_is_grey():
     ]
 
 
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 @given(arrays(np.float32, (5, 7), elements=FLOATS), arrays(np.float32, (5, 7, 2), elements=FLOATS))
 @pytest.mark.filterwarnings("error")
 def test_any_values_make_a_picture_without_warnings(depth, flow):

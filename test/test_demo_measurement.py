@@ -8,7 +8,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from geoseg_ros.arrivals import NO_STAMP, Arrivals, ArrivalWriter, ages, read_arrivals, stamp_of_serialised
@@ -143,7 +143,6 @@ def test_a_malformed_arrivals_file_is_an_error(tmp_path: Path, text: str, proble
         read_arrivals(tmp_path / "none.csv")
 
 
-@settings(deadline=None)
 @given(st.integers(0, 2**31 - 1), st.integers(0, 10**9 - 1))
 def test_stamp_of_serialised_is_the_header_stamp(seconds: int, nanoseconds: int) -> None:
     stamp = seconds * 10**9 + nanoseconds

@@ -56,7 +56,7 @@ def test_exact_flow_gives_the_exact_pose():
     assert estimate.residual < 1e-3
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.lists(st.floats(-1, 1), min_size=12, max_size=12))
 def test_any_small_motion_is_found_from_any_near_start(numbers):
     motion = np.array(numbers[:6]) * (0.5, 0.3, 1.0, 0.03, 0.05, 0.03)
@@ -173,7 +173,7 @@ def test_jacobian_equals_finite_differences():
         np.testing.assert_allclose(analytic[:, axis].T, numeric, rtol=1e-6, atol=1e-5)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.lists(st.floats(-1, 1), min_size=6, max_size=6), st.sampled_from([1e-9, 1e-4, 0.1, 1.7]))
 def test_exponential_is_the_matrix_exponential(numbers, size):
     vector = np.array(numbers) * size

@@ -14,6 +14,7 @@ from geoseg_ros.errors import BundleError, ConfigError, ImageError
 from geoseg_ros.labels import CAMVID_11
 from geoseg_ros.networks import create_network
 from geoseg_ros.pipeline import UNKNOWN_VARIANCE, Pipeline, network_size
+from geoseg_ros.scale import ENOUGH
 
 WIDTH, HEIGHT = 192, 128
 CAMERA = PinholeCamera(WIDTH, HEIGHT, 150.0, 150.0, 95.5, 63.5, frame_id="camera")
@@ -140,6 +141,27 @@ def test_a_model_without_metric_scale_says_so(bundle):
     ego = pipeline.step(picture(1), CAMERA, 2 * STEP).ego_motion
     assert ego.scale_source == "none"
     assert np.diag(ego.covariance)[:3].min() >= UNKNOWN_VARIANCE
+
+
+def test_odometry_scales_depth_and_ego_motion_alike(bundle):
+    plain, driven = Pipeline(bundle), Pipeline(bundle)
+    for i in range(ENOUGH + 1):
+        without = plain.step(picture(i), CAMERA, (i + 1) * STEP)
+        result = driven.step(picture(i), CAMERA, (i + 1) * STEP, speed=20.0)
+    assert result.ego_motion.scale_source == "odometry"
+    scale = driven.scale.scale
+    np.testing.assert_allclose(result.depth, without.depth * scale, rtol=1e-4)
+    ours, theirs = result.ego_motion.previous_from_current, without.ego_motion.previous_from_current
+    np.testing.assert_allclose(ours[:3, 3], theirs[:3, 3] * scale, rtol=1e-4, atol=1e-9)
+    np.testing.assert_allclose(ours[:3, :3], theirs[:3, :3], atol=1e-9)
+    assert without.ego_motion.scale_source == "model"
+
+
+def test_depth_alone_is_scaled_too(bundle):
+    pipeline = Pipeline(bundle)
+    for i in range(ENOUGH + 1):
+        result = pipeline.step(picture(i), CAMERA, (i + 1) * STEP, {"depth"}, speed=20.0)
+    assert pipeline.scale.known and result.ego_motion is None
 
 
 def test_a_distorted_camera_is_rectified(pipeline):

@@ -238,7 +238,7 @@ def test_quarter_turn():
     torch.testing.assert_close(pose[0], expected)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.lists(st.floats(-1, 1), min_size=3, max_size=3), st.floats(0, np.pi - 1e-7))
 def test_pose_round_trips(axis, angle):
     direction = np.array(axis) if np.linalg.norm(axis) > 1e-3 else np.array([0.0, 1.0, 0.0])

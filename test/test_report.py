@@ -11,7 +11,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from geoseg_ros.errors import ImageError
@@ -175,7 +175,6 @@ def test_path_keeps_its_proportions() -> None:
     assert y0 == y1 and x1 == x2
 
 
-@settings(deadline=None)
 @given(st.floats(-1e6, 1e6), st.floats(1e-6, 1e6))
 def test_ticks_are_round_and_inside(low: float, span: float) -> None:
     values = ticks(low, low + span)
@@ -189,7 +188,6 @@ values = st.lists(
 )
 
 
-@settings(deadline=None)
 @given(values)
 def test_charts_of_any_values_are_finite_svg(points: list[tuple[float, float]]) -> None:
     x, y = [point[0] for point in points], [point[1] for point in points]

@@ -158,7 +158,7 @@ def test_a_wrong_calibration_file_is_named(tmp_path, content, error, sentence):
     assert "camera.yaml" in str(raised.value)
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(
     st.one_of(
         st.text(max_size=60),

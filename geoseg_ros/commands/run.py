@@ -124,9 +124,10 @@ def _process(
     console: Console,
 ) -> None:
     from geoseg_ros.colorize import mosaic
+    from geoseg_ros.interrupt import StopRequest
     from geoseg_ros.messages import needed_outputs
     from geoseg_ros.pipeline import ALL_OUTPUTS
-    from geoseg_ros.interrupt import StopRequest
+    from geoseg_ros.scale import odometry_speed
 
     outputs = ALL_OUTPUTS if video is not None else needed_outputs(bag.topics)
     total = min(filter(None, (source.count, max_frames)), default=None)
@@ -135,7 +136,8 @@ def _process(
         clock = time.perf_counter()
         for frame in source.frames(lambda problem: _note(problem, tally, progress.console)):
             tally.seconds["read"] += time.perf_counter() - clock
-            perception = pipeline.step(frame.image, frame.camera, frame.stamp, outputs=outputs)
+            speed = None if frame.odometry is None else odometry_speed(frame.odometry)
+            perception = pipeline.step(frame.image, frame.camera, frame.stamp, outputs, speed)
             tally.seconds.update(perception.timings)
             clock = time.perf_counter()
             bag.write(perception, frame.frame_id)

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticStatus
+from nav_msgs.msg import Odometry
 from rclpy.clock import JumpThreshold
 from rclpy.duration import Duration
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
@@ -41,9 +42,11 @@ from geoseg_ros.nodes.publishers import LabelPublisher, OutputPublishers
 from geoseg_ros.nodes.slot import SlotWorker
 from geoseg_ros.nodes.statistics import BAD_INPUT, FAILED, NANOSECONDS, SKIPPED, UNWANTED, Statistics
 from geoseg_ros.nodes.subscriptions import Source, TopicInput, image_sources
+from geoseg_ros.scale import odometry_speed
 
 FORWARD_JUMP = Duration(seconds=5)
 CAMERA_PATIENCE = 2.0  # s without a camera before the node complains
+ODOMETRY_AGE = 0.5  # s between an odometry message and the image beyond which it says nothing about it
 METRIC_OUTPUTS = frozenset({"depth", "motion", "ego_motion"})
 
 
@@ -71,6 +74,8 @@ class PerceptionNode(LifecycleNode):
         self.worker: SlotWorker[Frame] | None = None
         self.image_input: TopicInput | None = None
         self.camera_info_input: TopicInput | None = None
+        self.odometry_input: TopicInput | None = None
+        self._odometry: Odometry | None = None
         self._lifecycle = "unconfigured"
         self._forget = threading.Event()
         self._last_stamp = 0
@@ -129,6 +134,10 @@ class PerceptionNode(LifecycleNode):
         self.camera_info_input = TopicInput(
             self, lambda: camera_info, self._on_camera_info, lambda: self.parameters.reliability, latched=True
         )
+        odometry = [Source(self.resolve_topic_name("odom"), Odometry)]
+        self.odometry_input = TopicInput(
+            self, lambda: odometry, self._on_odometry, lambda: self.parameters.reliability
+        )
         self._lifecycle = "active"
         return result
 
@@ -152,12 +161,13 @@ class PerceptionNode(LifecycleNode):
         return super().on_shutdown(state)
 
     def _stop(self) -> None:
-        for topic_input in (self.image_input, self.camera_info_input):
+        for topic_input in (self.image_input, self.camera_info_input, self.odometry_input):
             if topic_input is not None:
                 topic_input.destroy()
         if self.worker is not None:
             self.worker.stop()
-        self.image_input = self.camera_info_input = self.worker = None
+        self.image_input = self.camera_info_input = self.odometry_input = self.worker = None
+        self._odometry = None
 
     def _release(self) -> None:
         for publisher in (self.outputs, self.label_info):
@@ -187,6 +197,9 @@ class PerceptionNode(LifecycleNode):
             report = self.problems.warn if uncalibrated else self.problems.error
             report(f"{topic} {message.header.frame_id}", f"{topic}: {error}; no metric output from it")
 
+    def _on_odometry(self, message: Odometry, topic: str) -> None:
+        self._odometry = message
+
     def _time_jumped(self) -> None:
         self.statistics.time_jumped()
         self._forget.set()
@@ -214,7 +227,7 @@ class PerceptionNode(LifecycleNode):
         decoded = time.monotonic()
         perception = self.inference.run(
             lambda pipeline: pipeline.step(
-                image, camera, _nanoseconds(header), outputs=needed_outputs(topics)
+                image, camera, _nanoseconds(header), needed_outputs(topics), self._speed_at(header)
             )
         )
         inferred = time.monotonic()
@@ -226,6 +239,14 @@ class PerceptionNode(LifecycleNode):
         stamp_age = (self.get_clock().now().nanoseconds - perception.stamp) / NANOSECONDS
         stages = {"decode": decoded - begun, **perception.timings, "messages": now - inferred}
         self.statistics.published(inferred - decoded, now - frame.arrived, stamp_age, stages)
+
+    def _speed_at(self, header: Any) -> float | None:
+        """m/s from the newest odometry, where it is of the image's time."""
+        message = self._odometry
+        if message is None:
+            return None
+        apart = abs(_nanoseconds(message.header) - _nanoseconds(header)) / NANOSECONDS
+        return odometry_speed(message) if apart <= ODOMETRY_AGE else None
 
     def _camera_of(
         self, frame: Frame, width: int, height: int, outputs: frozenset[str]
@@ -271,7 +292,7 @@ class PerceptionNode(LifecycleNode):
             return report
         if self.inference.degraded:
             report.worsen(DiagnosticStatus.WARN, self.inference.degraded)
-        for topic_input in (self.image_input, self.camera_info_input):
+        for topic_input in (self.image_input, self.camera_info_input, self.odometry_input):
             if topic_input.problem:
                 report.worsen(DiagnosticStatus.ERROR, topic_input.problem)
         if not self.image_input.publishers:

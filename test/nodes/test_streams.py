@@ -11,6 +11,7 @@ import pytest
 
 pytest.importorskip("rclpy")
 
+from nav_msgs.msg import Odometry
 from node_harness import (
     FRAME_ID,
     Camera,
@@ -20,10 +21,12 @@ from node_harness import (
     compressed_message,
     image_message,
     nanoseconds,
+    stamped,
     wait_until,
 )
 
 from geoseg_ros.camera import PinholeCamera
+from geoseg_ros.scale import ENOUGH
 
 WIDTH, HEIGHT = 128, 80
 PERIOD = 100_000_000
@@ -132,6 +135,33 @@ def test_a_bag_that_loops_starts_afresh(geoseg: Geoseg, stamps) -> None:
         assert np.isfinite(flow_of(geoseg.output("flow/image", second))).all()
     geoseg.wait_for_count("time jumps", jumps + 1)
     assert geoseg.count("time jumps") == jumps + 1
+
+
+def odometry(speed: float, stamp: int) -> Odometry:
+    message = stamped(Odometry(), stamp, "odom")
+    message.twist.twist.linear.x = speed
+    return message
+
+
+def test_odometry_gives_metres(geoseg: Geoseg, stamps) -> None:
+    geoseg.subscribe("ego_motion", "depth/image")
+    frames = list(itertools.islice(stamps, ENOUGH + 1))
+    info = camera_info_message(CAMERA.to_camera_info(), frames[0])
+    publisher = geoseg.probe.publisher(f"{geoseg.namespace}/odom", Odometry)
+    try:
+        with Camera(geoseg.probe, geoseg.namespace) as camera:
+            camera.wait_for_listener()
+            wait_until(lambda: publisher.get_subscription_count() > 0, "the node listens to odom")
+            camera.infos.publish(info)
+            geoseg.wait_for_camera(FRAME_ID)
+            for index, stamp in enumerate(frames):
+                publisher.publish(odometry(8.0, stamp))
+                picture = np.random.default_rng(index).integers(0, 256, (HEIGHT, WIDTH, 3), np.uint8)
+                camera.images.publish(image_message(picture, stamp))
+                geoseg.output("ego_motion" if index else "depth/image", stamp)
+            geoseg.wait_for_value("scale source", "odometry")
+    finally:
+        geoseg.probe.withdraw(publisher)
 
 
 def bad_images(stamps) -> dict[str, object]:

@@ -87,7 +87,7 @@ def test_flow_stays_the_rigid_flow_of_depth_intrinsics_and_pose(box, size, mirro
     high=st.floats(1.0, 2.5),
     stretch=st.floats(0.7, 1.4),
 )
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_any_augmentation_keeps_geometry_consistent(seed, low, high, stretch):
     config = AugmentConfig(scale=(low, high), aspect=(min(1, stretch), max(1, stretch)))
     result = augment(plane_sample(), (48, 24), config, np.random.default_rng(seed))

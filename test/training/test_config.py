@@ -120,7 +120,7 @@ _VALUES = st.recursive(
 
 
 @given(key=st.sampled_from([*recipe_to_dict(parse(Recipe, MINIMAL, "x")), "unknown"]), value=_VALUES)
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_any_value_gives_a_recipe_or_a_config_error(key, value):
     try:
         assert isinstance(parse(Recipe, {**MINIMAL, key: value}, "recipe"), Recipe)

@@ -12,8 +12,8 @@ import pytest
 import torch
 import yaml
 from safetensors.torch import load_file
-from toy_task import RECIPE, write_stills
 from torch import nn
+from toy_task import RECIPE, write_stills
 
 from geoseg_ros import cli
 from geoseg_ros.bundle import load_bundle
