@@ -90,7 +90,8 @@ class PinholeCamera:
         if not np.isfinite(matrix).all() or matrix[0, 0] == 0 or matrix[1, 1] == 0:
             raise UncalibratedCameraError(
                 f"camera_info of frame {msg.header.frame_id!r} is not calibrated: "
-                f"{name}[0] is {matrix[0, 0]:g} and {name}[{4 if name == 'K' else 5}] is {matrix[1, 1]:g}, expected focal lengths in pixels"
+                f"{name}[0] is {matrix[0, 0]:g} and {name}[{4 if name == 'K' else 5}] is {matrix[1, 1]:g}, "
+                "expected focal lengths in pixels"
             )
         if abs(matrix[0, 1]) > 1e-6 * abs(matrix[0, 0]):
             raise CameraError(f"camera_info {name}[1] (skew) is {matrix[0, 1]:g}, expected 0")

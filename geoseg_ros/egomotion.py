@@ -46,7 +46,7 @@ CORRELATED_POINTS = 25.0
 """Neighbouring points that share one error: networks err smoothly, so the covariance is that of fewer."""
 
 PRIOR_STD = np.array([10.0, 10.0, 10.0, 0.5, 0.5, 0.5])
-"""Metres and rad around the initial pose: holds what the picture does not show, as translation under a sky."""
+"""Metres and rad around the initial pose: holds what the picture does not show."""
 
 CONVERGED = 2e-5
 """Metres and rad of a step after which no further one is made."""

@@ -1,15 +1,15 @@
-"""Which pixels move by themselves: optical flow against the rigid flow, which camera motion alone would cause.
+"""Which pixels move by themselves: optical flow against the rigid flow, caused by camera motion alone.
 
 Flows are H×W×2 in pixels, all in one direction on one grid. Two measures of their difference:
 
-* ``omega``: angle and ratio of the lengths, as published (Tosi et al. 2020). It means nothing where both flows are
-  as small as their errors: on a standing camera and in the sky.
+* ``omega``: angle and ratio of the lengths, as published (Tosi et al. 2020). It means nothing where both
+flows
+  are as small as their errors: on a standing camera and in the sky.
 * ``normalized``: the difference r in units of its expected error. With the flow g that translation causes,
-  S = s² 1 + d² g gᵀ is the covariance of r, for an error s of optical flow and a relative error d of depth, which
-  moves a point along its epipolar line only. Both are measured on the frame itself, where nothing moves. Since an
-  object moves as a whole, r and g are averaged over the neighbours that are dynamic like the pixel (or not, like
-  it) before they are compared: this keeps apart what a vote of connected components would mix, cars parked
-  in front of cars that drive.
+  S = s² 1 + d² g gᵀ is the covariance of r, for an error s of optical flow and a relative error d of depth,
+  which moves a point along its epipolar line only. Both are measured on the frame itself, on what cannot
+  move. Since an object moves as a whole, r and g are first averaged over the neighbours that are dynamic like
+  the pixel (or not, like it). A vote of connected components would mix parked cars with those that pass them.
 """
 
 from __future__ import annotations
@@ -45,7 +45,10 @@ OBJECT_DEPTH_FACTOR = 1.4
 """Depth of objects errs so much more than that of streets and houses."""
 
 MIN_PIXELS = 100
-"""Fewer still pixels on the grid than this measure no error."""
+"""Fewer pixels than this measure no error."""
+
+DIRECTED, PLAIN = 0.5, 6.0
+"""Translational flow that has a direction (pixels), and that shows the error of depth (in flow errors)."""
 
 GAUSSIAN = 1.4826
 """Standard deviation of a Gaussian over its median absolute deviation."""
@@ -71,48 +74,49 @@ def segment_motion(
     method: str = "normalized",
     threshold: float = 0.5,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Probability that a pixel moves by itself, H×W float32, and the mask dynamic · [probability > threshold].
+    """Probability that a pixel moves by itself, H×W float32, and mask dynamic · [probability > threshold].
 
-    ``dynamic`` H×W: pixels of classes that can move, a mask or their probability (then above 0.5). Pixels whose flow
-    or rigid flow is NaN or infinite have probability 0. ``infinite_homography`` 3×3 is K R K⁻¹ of the rotation
-    in the pose behind ``rigid_flow``; without it all of the rigid flow counts as caused by translation, which
-    overrates the error of depth in curves. Raises ValueError for another ``method`` than those of METHODS.
+    ``dynamic`` H×W: pixels of classes that can move, a mask or their probability (then above 0.5). Pixels
+    whose flow or rigid flow is NaN or infinite have probability 0. ``infinite_homography`` 3×3 is K R K⁻¹ of
+    the rotation in the pose behind ``rigid_flow``; without it all of the rigid flow counts as caused by
+    translation, which overrates the error of depth in curves. Raises ValueError for another ``method`` than
+    those of METHODS.
     """
     if method not in METHODS:
         raise ValueError(f"method is {method!r}, expected one of {', '.join(METHODS)}")
     dynamic = dynamic if dynamic.dtype == bool else dynamic > 0.5
     if method == "omega":
         known = _finite(flow, rigid_flow)
-        probability = np.where(known, motion_probability(*(_known(array, known) for array in (flow, rigid_flow))), 0)
+        flow, rigid_flow = (np.where(known[..., None], array, 0) for array in (flow, rigid_flow))
+        probability = motion_probability(flow, rigid_flow)
     else:
         probability = _normalized(flow, rigid_flow, dynamic, infinite_homography)
-    probability = probability.astype(np.float32)
-    return probability, dynamic & (probability > threshold)
+    return probability.astype(np.float32), dynamic & (probability > threshold)
 
 
-def measure_errors(residual: np.ndarray, translational: np.ndarray, still: np.ndarray) -> tuple[float, float]:
-    """Error of optical flow (pixels) and relative error of depth, from pixels N×2 that do not move by themselves.
+def measure_errors(residual: np.ndarray, translational: np.ndarray) -> tuple[float, float]:
+    """Error of optical flow (pixels) and relative error of depth, from pixels 2×N of what stands still.
 
-    ``residual`` is optical minus rigid flow, ``translational`` the part of rigid flow that translation causes. Across
-    the epipolar line only flow errs; along it, where translation is plainly seen, depth does.
+    ``residual`` is optical minus rigid flow, ``translational`` the part of rigid flow that translation
+    causes. Across the epipolar line only flow errs; along it, where translation is plainly seen, depth does.
+    What too few pixels tell is FLOW_STD and DEPTH_STD.
     """
-    residual, translational = residual[still], translational[still]
-    length = np.hypot(translational[:, 0], translational[:, 1])
-    direction = translational / np.maximum(length, EPSILON)[:, None]
-    across = np.abs(residual[:, 0] * direction[:, 1] - residual[:, 1] * direction[:, 0])
-    along = np.abs((residual * direction).sum(-1))
-    flow_std, depth_std = FLOW_STD, DEPTH_STD
-    directed = length > 0.5
-    if np.count_nonzero(directed) >= MIN_PIXELS:
-        flow_std = float(np.clip(GAUSSIAN * np.median(across[directed]), *FLOW_STD_RANGE))
-    else:
-        undirected = np.abs(residual)
-        if len(undirected) >= MIN_PIXELS:
-            flow_std = float(np.clip(GAUSSIAN * np.median(undirected), *FLOW_STD_RANGE))
-    seen = length > 6 * flow_std
-    if np.count_nonzero(seen) >= MIN_PIXELS:
-        depth_std = float(np.clip(GAUSSIAN * np.median(along[seen] / length[seen]), *DEPTH_STD_RANGE))
-    return flow_std, depth_std
+    length = np.hypot(*translational)
+    x, y = translational / np.maximum(length, EPSILON)
+    directed = length > DIRECTED
+    across = np.abs(residual[0] * y - residual[1] * x)[directed]
+    if len(across) < MIN_PIXELS:
+        across = np.abs(residual).reshape(-1)
+    flow_std = _robust_std(across, FLOW_STD, FLOW_STD_RANGE)
+    plain = length > PLAIN * flow_std
+    along = np.abs(residual[0] * x + residual[1] * y)[plain] / length[plain]
+    return flow_std, _robust_std(along, DEPTH_STD, DEPTH_STD_RANGE)
+
+
+def _robust_std(deviation: np.ndarray, unknown: float, bounds: tuple[float, float]) -> float:
+    if len(deviation) < MIN_PIXELS:
+        return unknown
+    return min(max(GAUSSIAN * float(np.median(deviation)), bounds[0]), bounds[1])
 
 
 def _normalized(
@@ -120,42 +124,47 @@ def _normalized(
 ) -> np.ndarray:
     """Probability H×W of the normalized measure: 1 - 2^-(distance / DISTANCE)²."""
     height, width = dynamic.shape
-    stride = max(1, round(width / GRID_COLUMNS))
+    stride = max(1, min(round(width / GRID_COLUMNS), height))
     grid = (slice(stride // 2, None, stride),) * 2
-    coarse_flow, coarse_rigid, coarse_dynamic = flow[grid], rigid_flow[grid], dynamic[grid]
-    known = _finite(coarse_flow, coarse_rigid)
-    coarse_flow, coarse_rigid = _known(coarse_flow, known), _known(coarse_rigid, known)
-    translational = coarse_rigid
+    evidence = np.zeros((*dynamic[grid].shape, 6), dtype=np.float32)
+    residual, translational, optical = evidence[..., :2], evidence[..., 2:4], evidence[..., 4:]
+    known = _finite(flow[grid], rigid_flow[grid])
+    np.copyto(optical, flow[grid], where=known[..., None])
+    np.copyto(translational, rigid_flow[grid], where=known[..., None])
+    residual[:] = optical - translational
     if homography is not None:
-        translational = _known(coarse_rigid - _rotational_flow(homography, height, width, stride), known)
-    residual = coarse_flow - coarse_rigid
-    flow_std, depth_std = measure_errors(residual, translational, known & ~coarse_dynamic)
-    evidence = np.concatenate([residual, translational, coarse_flow], axis=-1).astype(np.float32)
-    probability = np.zeros((height, width), dtype=np.float32)
-    for member in (False, True):
-        group = known & (coarse_dynamic == member)
-        distance = _distance(
-            _average(evidence, group), flow_std * AVERAGING, depth_std * (OBJECT_DEPTH_FACTOR if member else 1)
-        )
-        enlarged = cv2.resize(1 - np.exp2(-((distance / DISTANCE) ** 2)), (width, height))
-        np.copyto(probability, enlarged, where=dynamic == member)
-    return np.where(_finite(flow, rigid_flow), probability, 0)
+        translational -= _rotational_flow(homography, height, width, stride)
+    movable = dynamic[grid]
+    still = known & ~movable
+    flow_std, depth_std = measure_errors(residual[still].T, translational[still].T)
+    flow_std *= AVERAGING
+    on_objects = _probability(_average(evidence, known & movable), flow_std, depth_std * OBJECT_DEPTH_FACTOR)
+    elsewhere = _probability(_average(evidence, still), flow_std, depth_std)
+    probability = np.where(
+        dynamic, *(cv2.resize(values, (width, height)) for values in (on_objects, elsewhere))
+    )
+    with np.errstate(invalid="ignore"):
+        all_known = np.isfinite(flow.sum() + rigid_flow.sum())
+    if not all_known:
+        probability[~_finite(flow, rigid_flow)] = 0
+    return probability
 
 
-def _distance(evidence: np.ndarray, flow_std: float, depth_std: float) -> np.ndarray:
-    """Mahalanobis distance H×W of the residual under S; S⁻¹ by Sherman and Morrison."""
-    residual, along, flow = evidence[..., :2], evidence[..., 2:4], evidence[..., 4:]
-    variance = flow_std**2 + FLOW_STD_RELATIVE**2 * (flow**2).sum(-1)
-    loss = depth_std**2 * (along * residual).sum(-1) ** 2 / (variance + depth_std**2 * (along**2).sum(-1))
-    return np.sqrt(np.maximum((residual**2).sum(-1) - loss, 0) / variance)
+def _probability(evidence: np.ndarray, flow_std: float, depth_std: float) -> np.ndarray:
+    """From averaged evidence H×W×6; the Mahalanobis distance under S by Sherman and Morrison."""
+    rx, ry, gx, gy, fx, fy = np.moveaxis(evidence, -1, 0)
+    variance = flow_std**2 + FLOW_STD_RELATIVE**2 * (fx * fx + fy * fy)
+    loss = depth_std**2 * (rx * gx + ry * gy) ** 2 / (variance + depth_std**2 * (gx * gx + gy * gy))
+    squared = np.maximum(rx * rx + ry * ry - loss, 0) / variance
+    return 1 - np.exp2(squared / -(DISTANCE**2))
 
 
 def _average(values: np.ndarray, group: np.ndarray) -> np.ndarray:
     """Mean over the members of ``group`` in the window around each pixel; 0 where there is none."""
     weight = group.astype(np.float32)
-    total = cv2.blur(weight, (WINDOW, WINDOW))
-    blurred = cv2.blur(values * weight[..., None], (WINDOW, WINDOW))
-    return np.where(total > 1e-4, 1 / np.maximum(total, 1e-4), 0)[..., None] * blurred
+    share = cv2.blur(weight, (WINDOW, WINDOW))
+    inverse = np.where(share > 0.5 / WINDOW**2, 1 / np.maximum(share, 0.5 / WINDOW**2), 0)
+    return cv2.blur(values * weight[..., None], (WINDOW, WINDOW)) * inverse[..., None]
 
 
 def _rotational_flow(homography: np.ndarray, height: int, width: int, stride: int) -> np.ndarray:
@@ -167,9 +176,6 @@ def _rotational_flow(homography: np.ndarray, height: int, width: int, stride: in
 
 
 def _finite(flow: np.ndarray, rigid_flow: np.ndarray) -> np.ndarray:
-    """Whether all four components are finite, H×W; their sum is finite just then (flows are no 1e38 pixels long)."""
-    return np.isfinite(flow[..., 0] + flow[..., 1] + rigid_flow[..., 0] + rigid_flow[..., 1])
-
-
-def _known(values: np.ndarray, known: np.ndarray) -> np.ndarray:
-    return np.where(known[..., None], values, 0)
+    """Whether all four components are finite, H×W: then their sum is."""
+    with np.errstate(invalid="ignore"):
+        return np.isfinite(flow[..., 0] + flow[..., 1] + rigid_flow[..., 0] + rigid_flow[..., 1])
