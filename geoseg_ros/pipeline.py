@@ -190,7 +190,11 @@ class Pipeline:
         shape = result.image.shape[:2]
         pose = torch.from_numpy(estimate.previous_from_current).float()[None]
         rigid, _ = rigid_flow(raw.depth.float().cpu(), torch.from_numpy(camera.matrix).float()[None], pose)
-        probability, mask = segment_motion(_channels_last(raw.flow), _channels_last(rigid), dynamic)
+        rotation = estimate.previous_from_current[:3, :3]
+        at_infinity = camera.matrix @ rotation @ np.linalg.inv(camera.matrix)
+        probability, mask = segment_motion(
+            _channels_last(raw.flow), _channels_last(rigid), dynamic, infinite_homography=at_infinity
+        )
         result.motion_probability = _resize(probability.astype(np.float32), shape, cv2.INTER_LINEAR)
         result.motion_mask = _resize(mask.astype(np.uint8) * 255, shape, cv2.INTER_NEAREST)
 
