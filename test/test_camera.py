@@ -262,3 +262,30 @@ def test_region_outside_the_image():
         camera_of("plumb_bob").crop(1, 0, 640, 480)
     with pytest.raises(CameraError, match="camera width is 0"):
         PinholeCamera(3, 3, 1, 1, 1, 1).bin(4, 1)
+
+
+@pytest.mark.parametrize("library", ["rclpy", "rosbags"])
+def test_camera_info_of_both_libraries(library):
+    """The fields fill a real message, and the real message yields the camera again."""
+    camera = camera_of("rational_polynomial")
+    fields = camera.to_camera_info()
+    if library == "rclpy":
+        messages = pytest.importorskip("sensor_msgs.msg")
+        fields["d"] = fields["d"].tolist()
+        info = messages.CameraInfo(**fields)
+        info.header.frame_id = camera.frame_id
+    else:
+        from rosbags.typesys import Stores, get_typestore
+
+        store = get_typestore(Stores.ROS2_HUMBLE)
+        types = store.types
+        stamp = types["builtin_interfaces/msg/Time"](0, 0)
+        info = types["sensor_msgs/msg/CameraInfo"](
+            header=types["std_msgs/msg/Header"](stamp, camera.frame_id),
+            binning_x=0,
+            binning_y=0,
+            roi=types["sensor_msgs/msg/RegionOfInterest"](0, 0, 0, 0, False),
+            **fields,
+        )
+        info = store.deserialize_cdr(store.serialize_cdr(info, info.__msgtype__), info.__msgtype__)
+    assert PinholeCamera.from_camera_info(info) == camera
