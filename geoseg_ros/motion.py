@@ -1,10 +1,11 @@
 """Which pixels move by themselves: optical flow against the rigid flow, caused by camera motion alone.
 
+The default network learns this comparison (:mod:`geoseg_ros.networks.motion`); here it is by formula.
+
 Flows are H×W×2 in pixels, all in one direction on one grid. Two measures of their difference:
 
 * ``omega``: angle and ratio of the lengths, as published (Tosi et al. 2020). It means nothing where both
-flows
-  are as small as their errors: on a standing camera and in the sky.
+  flows are as small as their errors: on a standing camera and in the sky.
 * ``normalized``: the difference r in units of its expected error. With the flow g that translation causes,
   S = s² 1 + d² g gᵀ is the covariance of r, for an error s of optical flow and a relative error d of depth,
   which moves a point along its epipolar line only. Both are measured on the frame itself, on what cannot
@@ -18,6 +19,10 @@ import cv2
 import numpy as np
 
 METHODS = ("normalized", "omega")
+LEARNED = "learned"
+MOTION_METHODS = (LEARNED, *METHODS)
+"""How own motion is told: by the network's motion head, or by one of the measures here."""
+
 EPSILON = 1e-7
 
 GRID_COLUMNS = 160

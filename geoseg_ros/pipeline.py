@@ -16,7 +16,7 @@ from geoseg_ros.bundle import Bundle, load_bundle
 from geoseg_ros.camera import PinholeCamera
 from geoseg_ros.egomotion import PoseEstimate, refine_pose, twist
 from geoseg_ros.errors import ConfigError, ImageError
-from geoseg_ros.motion import segment_motion
+from geoseg_ros.motion import LEARNED, MOTION_METHODS, segment_motion
 from geoseg_ros.networks.encoder import STRIDE
 from geoseg_ros.networks.perception import PerceptionOutput, State
 from geoseg_ros.perception import ALL_OUTPUTS, EgoMotion, Perception
@@ -45,6 +45,7 @@ class Pipeline:
         precision: ``float32``, ``float16`` or ``bfloat16``.
         backend: a name in :data:`geoseg_ros.backends.BACKENDS`.
         input_area: pixels of the network's input; ``None`` takes the model's own.
+        motion_method: one of :data:`geoseg_ros.motion.MOTION_METHODS`.
 
     Raises:
         BundleError, ConfigError: the model or a setting cannot be used.
@@ -57,7 +58,11 @@ class Pipeline:
         precision: str = "float32",
         backend: str = "auto",
         input_area: int | None = None,
+        motion_method: str = LEARNED,
     ):
+        if motion_method not in MOTION_METHODS:
+            raise ConfigError(f"motion_method is {motion_method!r}; expected one of {', '.join(MOTION_METHODS)}")
+        self.motion_method = motion_method
         self.bundle = model if isinstance(model, Bundle) else load_bundle(model)
         self.labels = self.bundle.labels
         self.device = _resolve_device(device)
@@ -188,14 +193,18 @@ class Pipeline:
     ) -> None:
         """Probability and mask of own motion at the image's size."""
         shape = result.image.shape[:2]
-        pose = torch.from_numpy(estimate.previous_from_current).float()[None]
-        rigid, _ = rigid_flow(raw.depth.float().cpu(), torch.from_numpy(camera.matrix).float()[None], pose)
-        rotation = estimate.previous_from_current[:3, :3]
-        at_infinity = camera.matrix @ rotation @ np.linalg.inv(camera.matrix)
-        probability, mask = segment_motion(
-            _channels_last(raw.flow), _channels_last(rigid), dynamic, infinite_homography=at_infinity
-        )
-        result.motion_probability = _resize(probability.astype(np.float32), shape, cv2.INTER_LINEAR)
+        if self.motion_method == LEARNED:
+            probability = raw.motion[0, 0].sigmoid().float().cpu().numpy()
+            mask = probability > 0.5
+        else:
+            pose = torch.from_numpy(estimate.previous_from_current).float()[None]
+            rigid, _ = rigid_flow(raw.depth.float().cpu(), torch.from_numpy(camera.matrix).float()[None], pose)
+            rotation = estimate.previous_from_current[:3, :3]
+            at_infinity = camera.matrix @ rotation @ np.linalg.inv(camera.matrix)
+            probability, mask = segment_motion(
+                _channels_last(raw.flow), _channels_last(rigid), dynamic, at_infinity, self.motion_method
+            )
+        result.motion_probability = _resize(probability, shape, cv2.INTER_LINEAR)
         result.motion_mask = _resize(mask.astype(np.uint8) * 255, shape, cv2.INTER_NEAREST)
 
     def _ego_motion(self, estimate: PoseEstimate, dt: float) -> EgoMotion:
@@ -237,6 +246,8 @@ def _heads(outputs: Collection[str], speed: float | None) -> frozenset[str]:
     heads |= {"depth", "flow"} & set(outputs)
     if {"motion", "ego_motion"} & set(outputs) or (speed is not None and "depth" in outputs):
         heads |= {"depth", "flow", "pose"}
+    if "motion" in outputs:
+        heads.add("motion")
     return frozenset(heads)
 
 

@@ -10,6 +10,7 @@ from geoseg_ros.networks import create_network
 from geoseg_ros.networks.blocks import RepConv, count_parameters
 from geoseg_ros.networks.encoder import ENCODERS, create_encoder
 from geoseg_ros.networks.flow import convex_upsample, correlation
+from geoseg_ros.projection import rigid_flow
 
 INTRINSICS = torch.tensor([[[60.0, 0.0, 63.5], [0.0, 60.0, 31.5], [0.0, 0.0, 1.0]]])
 IMAGE = (64, 128)
@@ -68,7 +69,7 @@ def test_fused_network_equals_the_trained_one(network):
     twin.for_inference()
     assert not any(isinstance(m, (RepConv, torch.nn.BatchNorm2d)) for m in twin.modules())
     actual = twin(frames(2)[1:], INTRINSICS, state)
-    for name in ("logits", "depth", "flow", "previous_from_current"):
+    for name in ("logits", "depth", "flow", "previous_from_current", "motion"):
         torch.testing.assert_close(getattr(actual, name), getattr(expected, name), rtol=2e-3, atol=2e-4)
 
 
@@ -125,7 +126,7 @@ def test_only_the_wanted_heads_run(network):
     state = network(frames(1), heads=()).state
     output = network(frames(1), INTRINSICS, state, heads=("semantic",))
     assert output.logits is not None
-    assert output.depth is output.flow is output.flow_levels is output.previous_from_current is None
+    assert output.depth is output.flow is output.flow_levels is output.previous_from_current is output.motion is None
     assert network(frames(1), INTRINSICS, None).flow is None
     assert network(frames(1), None, state).depth is None
 
@@ -134,7 +135,7 @@ def test_outputs_have_the_input_size_and_poses_are_rigid(network):
     state = network(frames(1), heads=()).state
     output = network(frames(2)[1:], INTRINSICS, state)
     assert output.logits.shape == (1, 11, *IMAGE) and output.depth.shape == (1, 1, *IMAGE)
-    assert output.flow.shape == (1, 2, *IMAGE)
+    assert output.flow.shape == (1, 2, *IMAGE) and output.motion.shape == (1, 1, *IMAGE)
     assert [tuple(level.shape[2:]) for level in output.flow_levels] == [(16, 32), (8, 16), (4, 8)]
     rotation = output.previous_from_current[0, :3, :3]
     torch.testing.assert_close(rotation @ rotation.T, torch.eye(3), atol=1e-5, rtol=0)
@@ -145,8 +146,33 @@ def test_every_parameter_learns(network):
     state = net(frames(2), heads=()).state
     out = net(frames(2), INTRINSICS.repeat(2, 1, 1), state)
     loss = out.logits.square().mean() + out.depth.log().mean() + out.flow.abs().mean()
+    loss = loss + out.motion.square().mean()
     (loss + out.previous_from_current.sum() + sum(f.abs().mean() for f in out.flow_levels)).backward()
     assert [name for name, p in net.named_parameters() if p.grad is None] == []
+
+
+def test_the_motion_head_sends_no_gradient_to_the_heads_it_reads():
+    net = create_network("perception").train()
+    state = net(frames(2), heads=()).state
+    net(frames(2), INTRINSICS.repeat(2, 1, 1), tuple(s.detach() for s in state)).motion.sum().backward()
+    assert {name.split(".")[0] for name, p in net.named_parameters() if p.grad is not None} == {"motion_head"}
+
+
+def test_flow_starts_from_the_flow_of_a_still_scene(network):
+    """With an estimator that changes nothing, flow is the rigid flow of depth and pose."""
+    twin = create_network("perception", {"encoder": "lite"}).eval()
+    twin.load_state_dict(network.state_dict())
+    for level in twin.flow_head.levels:
+        torch.nn.init.zeros_(level.update.weight)
+        torch.nn.init.zeros_(level.update.bias)
+    state = twin(frames(1), heads=()).state
+    output = twin(frames(2)[1:], INTRINSICS, state)
+    depth = 1 / torch.nn.functional.avg_pool2d(1 / output.depth, 8)
+    coarse = torch.tensor([[[60 / 8, 0, 64 / 8 - 0.5], [0, 60 / 8, 32 / 8 - 0.5], [0, 0, 1]]])
+    expected, _ = rigid_flow(depth, coarse, output.previous_from_current)
+    assert output.flow.abs().max() > 0.01
+    torch.testing.assert_close(output.flow_levels[1], 8 * expected, rtol=1e-3, atol=1e-4)
+    assert twin(frames(2)[1:], None, state).flow.abs().max() == 0
 
 
 def test_unknown_names_are_refused_with_the_nearest():

@@ -12,6 +12,7 @@ from geoseg_ros.bundle import Bundle
 from geoseg_ros.camera import PinholeCamera
 from geoseg_ros.errors import BundleError, ConfigError, ImageError
 from geoseg_ros.labels import CAMVID_11
+from geoseg_ros.motion import MOTION_METHODS
 from geoseg_ros.networks import create_network
 from geoseg_ros.pipeline import UNKNOWN_VARIANCE, Pipeline, network_size
 from geoseg_ros.scale import ENOUGH
@@ -164,6 +165,18 @@ def test_depth_alone_is_scaled_too(bundle):
     assert pipeline.scale.known and result.ego_motion is None
 
 
+def test_own_motion_comes_from_the_network_or_a_formula(bundle):
+    masks = {}
+    for method in MOTION_METHODS:
+        pipeline = Pipeline(bundle, motion_method=method)
+        pipeline.step(picture(0), CAMERA, STEP)
+        result = pipeline.step(picture(1), CAMERA, 2 * STEP)
+        assert 0 <= result.motion_probability.min() and result.motion_probability.max() <= 1
+        masks[method] = result.motion_probability
+    assert not np.array_equal(masks["learned"], masks["omega"])
+    assert not np.array_equal(masks["normalized"], masks["omega"])
+
+
 def test_a_distorted_camera_is_rectified(pipeline):
     distorted = PinholeCamera(WIDTH, HEIGHT, 150.0, 150.0, 95.5, 63.5, distortion=(-0.3, 0.1, 0.0, 0.0, 0.0))
     result = pipeline.step(picture(0), distorted, STEP)
@@ -189,5 +202,7 @@ def test_bad_input_is_named(pipeline, bundle):
         Pipeline(bundle, precision="int3")
     with pytest.raises(ConfigError, match="backend is 'magic'"):
         Pipeline(bundle, backend="magic")
+    with pytest.raises(ConfigError, match="motion_method is 'guess'; expected one of learned"):
+        Pipeline(bundle, motion_method="guess")
     with pytest.raises(BundleError, match="1 missing"):
         Pipeline(Bundle(**{**vars(bundle), "weights": dict(list(bundle.weights.items())[1:])}))

@@ -29,6 +29,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--frames", type=int, metavar="N", help=text)
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda (default: %(default)s)")
     parser.add_argument("--backend", default="auto", help="what runs the network (default: %(default)s)")
+    text = "how own motion is told: learned (the network's head), normalized or omega (default: %(default)s)"
+    parser.add_argument("--motion-method", default="learned", metavar="METHOD", help=text)
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write the results to FILE")
     text = "write the scores into the model file's header, where geoseg inspect shows them"
     parser.add_argument("--save-scores", action="store_true", help=text)
@@ -60,7 +62,7 @@ def run(args: argparse.Namespace) -> int:
     console = Console()
     if not console.is_terminal:
         console.width = PLAIN_WIDTH
-    pipeline = Pipeline(model, device=args.device, backend=args.backend)
+    pipeline = Pipeline(model, args.device, backend=args.backend, motion_method=args.motion_method)
     bench = Bench(pipeline, args.data, args.frames, _tracker(Console(stderr=True)))
     results, skipped = {}, {}
     for name in dict.fromkeys(names):

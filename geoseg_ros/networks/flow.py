@@ -24,10 +24,11 @@ CONVEX_FACTOR = 2
 
 
 class FlowEstimate(NamedTuple):
-    """``full``: B×2×H×W; ``levels``: flows at 1/4, 1/8, 1/16, in full-size pixels too."""
+    """``full``: B×2×H×W; ``levels``: flows at 1/4, 1/8, 1/16, in full-size pixels too; ``hidden``: features at 1/4."""
 
     full: Tensor
     levels: tuple[Tensor, Tensor, Tensor]
+    hidden: Tensor
 
 
 def correlation(current: Tensor, previous: Tensor, radius: int) -> Tensor:
@@ -149,7 +150,7 @@ class FlowHead(nn.Module):
         fine, hidden = self.levels[0](current[0], previous[0], _resize(middle, current[0]), extra, LEVEL_STRIDES[0])
         half = convex_upsample(fine, self.upsample_weights(hidden), CONVEX_FACTOR)
         full = F.interpolate(half, scale_factor=2.0, mode="bilinear", align_corners=False)
-        return FlowEstimate(full, (fine, middle, coarse))
+        return FlowEstimate(full, (fine, middle, coarse), hidden)
 
 
 def _resize(x: Tensor, reference: Tensor) -> Tensor:

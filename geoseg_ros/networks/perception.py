@@ -3,7 +3,7 @@
     frame ─ encoder ┬─ semantics (class logits)
                     ├─ depth (inverse depth of a canonical camera, scaled by the focal length)
                     └─ matching features ─ coarse flow to the previous frame's ─ pose (with depth and rays)
-                            │                                                     └─ rigid flow ─ full flow
+                            │                                                     └─ rigid flow ─ full flow ─ motion
                             └─ state for the next frame
 
 The encoder runs once per frame for all heads; only the previous frame's matching features are kept.
@@ -23,10 +23,11 @@ from geoseg_ros.networks.blocks import fuse
 from geoseg_ros.networks.decoder import TopDownDecoder
 from geoseg_ros.networks.encoder import create_encoder
 from geoseg_ros.networks.flow import FlowEstimate, FlowHead
+from geoseg_ros.networks.motion import MotionHead
 from geoseg_ros.networks.pose import PoseHead
 from geoseg_ros.projection import rigid_flow
 
-HEADS = ("semantic", "depth", "flow", "pose")
+HEADS = ("semantic", "depth", "flow", "pose", "motion")
 State = tuple[Tensor, Tensor, Tensor]
 
 
@@ -53,7 +54,8 @@ class PerceptionOutput(NamedTuple):
     """Network outputs at the input's size H×W; ``None`` for heads that did not run.
 
     ``logits`` B×classes×H×W; ``depth`` B×1×H×W metres (z); ``flow`` B×2×H×W flow_to_previous in pixels;
-    ``flow_levels`` at 1/4, 1/8, 1/16 in full-size pixels; ``previous_from_current`` B×4×4; ``state`` for the next frame.
+    ``flow_levels`` at 1/4, 1/8, 1/16 in full-size pixels; ``previous_from_current`` B×4×4; ``motion`` B×1×H×W, logit of
+    own motion; ``state`` for the next frame.
     """
 
     logits: Tensor | None
@@ -61,6 +63,7 @@ class PerceptionOutput(NamedTuple):
     flow: Tensor | None
     flow_levels: tuple[Tensor, ...] | None
     previous_from_current: Tensor | None
+    motion: Tensor | None
     state: State
 
 
@@ -76,6 +79,7 @@ class PerceptionNet(nn.Module):
         self.depth_head = TopDownDecoder(channels, (24, 64, 96, 128), 1)
         self.flow_head = FlowHead(channels)
         self.pose_head = PoseHead(FlowHead.estimator_widths[2][-1])
+        self.motion_head = MotionHead(config.classes, FlowHead.estimator_widths[0][-1])
         nn.init.constant_(self.depth_head.predict.bias, -3.5)
 
     def semantic(self, features: Sequence[Tensor]) -> Tensor:
@@ -90,7 +94,7 @@ class PerceptionNet(nn.Module):
         inverse_depth = farthest + (nearest - farthest) * torch.sigmoid(logits)
         return intrinsics[:, :1, :1, None] / (self.config.canonical_focal * inverse_depth)
 
-    def motion(
+    def flow_and_pose(
         self, state: State, previous: State, depth: Tensor | None, intrinsics: Tensor | None, prior: bool = True
     ) -> tuple[FlowEstimate, Tensor | None]:
         """Flow to the previous frame and, where depth is known, the pose ``previous_from_current`` B×4×4.
@@ -119,19 +123,31 @@ class PerceptionNet(nn.Module):
             image: B×3×H×W, RGB in 0…1; H and W multiples of 32.
             intrinsics: B×3×3 of the image at this size; depth and pose need it.
             previous: ``state`` of the previous frame; flow and pose need it.
-            heads: which of ``HEADS`` to run; with intrinsics, flow and pose run each other and depth.
+            heads: which of ``HEADS`` to run; with intrinsics, flow and pose run each other and depth; motion runs all.
         """
         features = self.encoder(image)
         state = self.flow_head.describe(features)
-        logits = depth = None
-        if "semantic" in heads:
-            logits = F.interpolate(self.semantic(features), scale_factor=2.0, mode="bilinear", align_corners=False)
-        if intrinsics is not None and {"depth", "flow", "pose"} & set(heads):
+        logits = half_logits = depth = None
+        if {"semantic", "motion"} & set(heads):
+            half_logits = self.semantic(features)
+            logits = F.interpolate(half_logits, scale_factor=2.0, mode="bilinear", align_corners=False)
+        if intrinsics is not None and {"depth", "flow", "pose", "motion"} & set(heads):
             depth = self.depth(features, intrinsics)
-        if previous is None or not {"flow", "pose"} & set(heads):
-            return PerceptionOutput(logits, depth, None, None, None, state)
-        flow, pose = self.motion(state, previous, depth, intrinsics)
-        return PerceptionOutput(logits, depth, flow.full, flow.levels, pose, state)
+        if previous is None or not {"flow", "pose", "motion"} & set(heads):
+            return PerceptionOutput(logits, depth, None, None, None, None, state)
+        flow, pose = self.flow_and_pose(state, previous, depth, intrinsics)
+        motion = None
+        if pose is not None and "motion" in heads:
+            motion = self.own_motion(flow, half_logits, depth, pose, intrinsics)
+        return PerceptionOutput(logits, depth, flow.full, flow.levels, pose, motion, state)
+
+    def own_motion(
+        self, flow: FlowEstimate, half_logits: Tensor, depth: Tensor, pose: Tensor, intrinsics: Tensor
+    ) -> Tensor:
+        """Motion logits B×1×H×W; the head reads the other heads' outputs and sends no gradient back to them."""
+        fine, depth = flow.levels[0].detach(), depth.detach()
+        still = _still_scene_flow(depth, intrinsics, pose.detach(), fine.shape[-2:])
+        return self.motion_head(fine, still, flow.hidden.detach(), half_logits.detach(), depth)
 
     def for_inference(self) -> PerceptionNet:
         """Evaluation mode with re-parameterised blocks folded into plain convolutions, in place."""

@@ -15,6 +15,7 @@ from geoseg_ros.bundle import default_bundle_path, load_bundle
 from geoseg_ros.errors import ConfigError, GeosegError
 from geoseg_ros.labels import LabelSet
 from geoseg_ros.messages import DEPTH_ENCODINGS, OUTPUTS
+from geoseg_ros.motion import MOTION_METHODS
 
 if TYPE_CHECKING:
     from rclpy.node import Node
@@ -129,6 +130,12 @@ PARAMETERS: tuple[Declaration, ...] = (
         "32FC1",
         "Format of depth/image: 32FC1 is metres, NaN for unknown; 16UC1 is millimetres, 0 for unknown.",
         choices=DEPTH_ENCODINGS,
+    ),
+    Declaration(
+        "motion_method",
+        MOTION_METHODS[0],
+        "How own motion is told: by the network (learned), or from flow against rigid flow by a formula.",
+        choices=MOTION_METHODS,
     ),
     Declaration(
         "diagnostics_period", 1.0, "Time between two messages on /diagnostics.", unit="s", bounds=(0.1, 60.0)

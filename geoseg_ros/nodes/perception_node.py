@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 from diagnostic_msgs.msg import DiagnosticStatus
 from nav_msgs.msg import Odometry
 from rclpy.clock import JumpThreshold
@@ -42,6 +43,8 @@ from geoseg_ros.nodes.publishers import LabelPublisher, OutputPublishers
 from geoseg_ros.nodes.slot import SlotWorker
 from geoseg_ros.nodes.statistics import BAD_INPUT, FAILED, NANOSECONDS, SKIPPED, UNWANTED, Statistics
 from geoseg_ros.nodes.subscriptions import Source, TopicInput, image_sources
+from geoseg_ros.perception import Perception
+from geoseg_ros.pipeline import Pipeline
 from geoseg_ros.scale import odometry_speed
 
 FORWARD_JUMP = Duration(seconds=5)
@@ -226,9 +229,7 @@ class PerceptionNode(LifecycleNode):
         camera = self._camera_of(frame, image.shape[1], image.shape[0], needed_outputs(topics))
         decoded = time.monotonic()
         perception = self.inference.run(
-            lambda pipeline: pipeline.step(
-                image, camera, _nanoseconds(header), needed_outputs(topics), self._speed_at(header)
-            )
+            lambda pipeline: self._step(pipeline, image, camera, header, needed_outputs(topics))
         )
         inferred = time.monotonic()
         messages = output_messages(perception, self.labels, topics, self.parameters.depth_encoding)
@@ -239,6 +240,12 @@ class PerceptionNode(LifecycleNode):
         stamp_age = (self.get_clock().now().nanoseconds - perception.stamp) / NANOSECONDS
         stages = {"decode": decoded - begun, **perception.timings, "messages": now - inferred}
         self.statistics.published(inferred - decoded, now - frame.arrived, stamp_age, stages)
+
+    def _step(
+        self, pipeline: Pipeline, image: np.ndarray, camera: PinholeCamera | None, header: Any, outputs: frozenset[str]
+    ) -> Perception:
+        pipeline.motion_method = self.parameters.motion_method
+        return pipeline.step(image, camera, _nanoseconds(header), outputs, self._speed_at(header))
 
     def _speed_at(self, header: Any) -> float | None:
         """m/s from the newest odometry, where it is of the image's time."""

@@ -7,6 +7,7 @@ from the mixture. Then, per source:
 - ``depth``: log depth, metric and scale-invariant (a camera's height cannot be seen), and its gradients; the sky counts
   as ``far``.
 - ``flow``: multi-level supervision; pairs without ground truth learn from census, smoothness and occlusion (methods.md §6).
+- ``motion``: binary cross-entropy of the motion head.
 - ``previous_from_current``: rotation and translation of the pose head.
 - pairs without depth: photometric reprojection through the known pose, else the predicted one (Monodepth2, methods.md §3).
 """
@@ -36,6 +37,7 @@ from geoseg_ros.training.losses.flow import (
     multilevel_flow_loss,
     unsupervised_flow_loss,
 )
+from geoseg_ros.training.losses.motion import motion_loss
 from geoseg_ros.training.losses.photometric import minimum_reprojection
 from geoseg_ros.training.losses.pose import pose_loss
 from geoseg_ros.training.losses.segmentation import cross_entropy, union_cross_entropy
@@ -67,6 +69,7 @@ class JointLoss:
     flow: float = 0.1
     flow_levels: tuple[float, float, float, float] = (1.0, 0.5, 0.25, 0.25)
     unsupervised_flow: float = 0.5
+    motion: float = 1.0
     pose: float = 1.0
     photometric: float = 1.0
     smoothness: float = 1e-3
@@ -135,6 +138,7 @@ class JointTask:
     def _losses(self, source: str, part: _Part, step: int) -> dict[str, Tensor]:
         losses: dict[str, Tensor] = {}
         data = part.batch
+        logits = None
         if "semantic" in data:
             with self.autocast():
                 logits = self.network.semantic(part.features)
@@ -144,7 +148,9 @@ class JointTask:
         with self.autocast():
             depth = self.network.depth(part.features, data["K"])
             prior = step % STEPS_PER_BLIND_FLOW > 0
-            flow, pose = self.network.motion(part.state, part.previous_state, depth, data["K"], prior)
+            flow, pose = self.network.flow_and_pose(
+                part.state, part.previous_state, depth, data["K"], prior
+            )
         if "depth" in data:
             losses["depth"] = log_depth_loss(depth, data["depth"], far=self.loss.far, inverse=False)
             losses["depth_shape"] = scale_invariant_loss(
@@ -157,6 +163,10 @@ class JointTask:
             losses["flow"] = multilevel_flow_loss((flow.full, *flow.levels), data["flow"], self.loss.flow_levels, exponent=0.6)
         elif self.loss.unsupervised_flow:
             losses["unsupervised_flow"] = self._unsupervised_flow(part, flow)
+        if "motion" in data and logits is not None:
+            with self.autocast():
+                moving = self.network.own_motion(flow, logits, depth, pose, data["K"])
+            losses["motion"] = motion_loss(moving, data["motion"], positive_weight=2.0)
         if "previous_from_current" in data:
             losses["pose"] = pose_loss(pose, data["previous_from_current"])
         return losses
@@ -177,7 +187,7 @@ class JointTask:
 
     def _unsupervised_flow(self, part: _Part, flow: FlowEstimate) -> Tensor:
         with torch.no_grad(), self.autocast():
-            reverse = self.network.motion(part.previous_state, part.state, None, None)[0].full
+            reverse = self.network.flow_and_pose(part.previous_state, part.state, None, None)[0].full
         visible = forward_backward_visibility(flow.full, reverse)
         return unsupervised_flow_loss(part.batch["image_clean"], part.batch["previous_clean"], flow.full, visible)
 
