@@ -80,6 +80,7 @@ class Recipe:
     augment: AugmentConfig = AugmentConfig()
     optimizer: OptimizerConfig = OptimizerConfig()
     schedule: ScheduleConfig = ScheduleConfig()
+    freeze: tuple[str, ...] = ()
     ema: float = 0.0
     init: str | None = None
     data_root: str = "../shared/data"

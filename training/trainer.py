@@ -32,6 +32,7 @@ from geoseg_ros.training.data.loader import create_sources, step_batches
 from geoseg_ros.training.data.source import find_data
 from geoseg_ros.training.optimizers import MovingAverage, create_optimizer, learning_rate
 from geoseg_ros.training.run_log import NoLog, RunLog
+from geoseg_ros.training.schema import nearest
 from geoseg_ros.training.tasks import Batch, Task, create_task
 
 CHECKPOINT = "checkpoint.safetensors"
@@ -74,14 +75,17 @@ class Trainer:
         self.task.autocast = self.fabric.autocast
         self.sources = create_sources(recipe)
         network = self.task.network
+        self.frozen = [_part(network, name) for name in recipe.freeze]
         self.init_report = initialise(network, recipe) if recipe.init else None
+        for part in self.frozen:
+            part.requires_grad_(False)
         if recipe.channels_last:
             network.to(memory_format=torch.channels_last)
         optimizer = create_optimizer(network, recipe.optimizer)
         self.module, self.optimizer = self.fabric.setup(_StepModule(self.task), optimizer)
         average = MovingAverage(network, recipe.ema) if recipe.ema else None
         self.state = TrainingState(network, optimizer, average)
-        network.train()
+        self._train_mode()
 
     def prepare(self, batch: Batch) -> Batch:
         """The batch on the device, its images in the memory format of the network."""
@@ -128,8 +132,13 @@ class Trainer:
         self.state.network.eval()
         with torch.no_grad():
             pictures = self.task.pictures(batch)
-        self.state.network.train()
+        self._train_mode()
         return pictures
+
+    def _train_mode(self) -> None:
+        self.state.network.train()
+        for part in self.frozen:
+            part.eval()
 
     def save_bundle(self, path: Path) -> None:
         """Write the model file with the averaged weights (or the present ones when the recipe has no ema)."""
@@ -246,6 +255,13 @@ def initialise(network: nn.Module, recipe: Recipe) -> str:
         f"weights from {path}: {len(matching)} of {len(own)} taken"
         f"{_examples('kept as initialised', missing)}{_examples('not used', unused)}"
     )
+
+
+def _part(network: nn.Module, name: str) -> nn.Module:
+    parts = dict(network.named_children())
+    if name not in parts:
+        raise ConfigError(f"freeze: '{name}' is no part of the network; {nearest(name, parts)}")
+    return parts[name]
 
 
 def _opening(trainer: Trainer, folder: Path) -> str:

@@ -219,6 +219,27 @@ def test_synthetic_pairs_have_every_ground_truth(streets, stride):
     assert set(np.unique(batch["semantic"])) == {1}
 
 
+def test_synthetic_stills_are_single_frames_of_all_sequences(streets):
+    streets["street"] |= {"pairs": False, "batch": 64}
+    batch = make_sources(streets)["street"].batch(np.random.default_rng(0))
+    assert set(batch) == {"image", "image_clean", "K", "depth", "semantic"}
+    shades = np.unique(np.round(batch["image_clean"][:, 0, 12, 16] * 255).astype(int))
+    np.testing.assert_array_equal(shades, [100 * sequence + 10 * i for sequence in range(2) for i in range(3)])
+
+
+def test_processes_share_a_batch(posed):
+    settings = posed_settings(posed)
+    settings["drive"]["batch"] = 4
+    source = make_sources(settings)["drive"]
+    whole = source.batch(np.random.default_rng(3))
+    for rank in range(2):
+        share = source.batch(np.random.default_rng(3), rank, 2)
+        np.testing.assert_array_equal(share["image"], whole["image"][rank::2])
+        np.testing.assert_array_equal(share["K"], whole["K"][rank::2])
+    with pytest.raises(ConfigError, match="data.drive: batch is 4, expected at least one per process \\(5\\)"):
+        step_batches({"drive": source}, 0, 0, 1, 0, rank=0, world=5)
+
+
 def test_an_empty_street_folder_is_named(streets, tmp_path):
     (tmp_path / "empty").mkdir()
     streets["street"]["path"] = str(tmp_path / "empty")

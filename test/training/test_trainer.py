@@ -227,3 +227,18 @@ def test_checkpoints_refuse_another_network(tmp_path):
     save_checkpoint(small, tmp_path / "c.safetensors")
     with pytest.raises(ConfigError, match="of another network"):
         load_checkpoint(large, tmp_path / "c.safetensors")
+
+
+def test_frozen_parts_keep_weights_and_statistics(recipe_file, tmp_path):
+    recipe = load_recipe(recipe_file, ["freeze=['0', '1']", "ema=0"])
+    trainer = Trainer(recipe)
+    before = {name: value.clone() for name, value in trainer.state.network.state_dict().items()}
+    train(recipe, tmp_path / "run", resume=False)
+    after = load_bundle(tmp_path / "run/bundle.safetensors").weights
+    changed = {name.split(".")[0] for name in before if not torch.allclose(before[name].float(), after[name].float(), atol=1e-3)}
+    assert changed == {"4"}
+
+
+def test_freezing_what_is_not_there_is_refused(recipe_file):
+    with pytest.raises(ConfigError, match="freeze: 'encodr' is no part of the network"):
+        Trainer(load_recipe(recipe_file, ["freeze=[encodr]"]))

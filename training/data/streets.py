@@ -17,11 +17,14 @@ from geoseg_ros.training.data.synthetic.dataset import StoredFrame, SyntheticDat
 
 @dataclass(frozen=True)
 class StreetsConfig(PairConfig):
-    """A folder written by training/data/synthetic/dataset.py."""
+    """A folder written by training/data/synthetic/dataset.py; without ``pairs`` its single frames."""
+
+    pairs: bool = True
 
 
 class Streets(Source):
-    """Pairs with image, previous, K, depth, semantic (camvid_11), flow, motion and previous_from_current.
+    """Pairs with image, previous, K, depth, semantic (camvid_11), flow, motion and previous_from_current; or single
+    frames with image, K, depth and semantic.
 
     The stored flow is that of neighbouring frames. At other strides it is the rigid flow of depth and pose,
     unknown on moving objects; at stride 0 nothing moves.
@@ -34,7 +37,7 @@ class Streets(Source):
         self._dataset = SyntheticDataset(path)
         lengths = [self._dataset.frames(sequence) for sequence in range(len(self._dataset))]
         self._count = sum(lengths)
-        self._index = PairIndex(lengths, config.strides, str(path))
+        self._index = PairIndex(lengths, config.strides if config.pairs else (0,), str(path))
 
     def __len__(self) -> int:
         return self._count
@@ -42,15 +45,20 @@ class Streets(Source):
     def raw_sample(self, rng: np.random.Generator) -> Sample:
         sequence, current, stride = self._index.draw(rng)
         frame = self._dataset.frame(sequence, current)
+        still = {
+            "image": np.asarray(frame.image),
+            "K": frame.camera.matrix,
+            "depth": frame.depth.astype(np.float32),
+            "semantic": np.asarray(frame.semantic),
+        }
+        if not self.config.pairs:
+            return still
         previous = self._dataset.frame(sequence, current - stride)
         pose = relative_pose(previous.world_from_camera, frame.world_from_camera)
         motion = (frame.motion > 0).astype(np.float32) if stride else np.zeros(frame.motion.shape, np.float32)
         return {
-            "image": np.asarray(frame.image),
+            **still,
             "previous": np.asarray(previous.image),
-            "K": frame.camera.matrix,
-            "depth": frame.depth.astype(np.float32),
-            "semantic": np.asarray(frame.semantic),
             "flow": frame.flow.astype(np.float32) if stride == 1 else _static_flow(frame, motion, pose),
             "motion": motion,
             "previous_from_current": pose,
