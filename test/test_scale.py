@@ -19,7 +19,7 @@ def filled(ratios, translation=0.5):
     return scale
 
 
-@given(st.floats(0.2, 50), st.floats(0.2, 5))
+@given(st.floats(0.2, 50), st.floats(0.3, 5))
 def test_a_constant_ratio_is_found_exactly(ratio, translation):
     scale = filled([ratio] * ENOUGH, translation)
     assert scale.known

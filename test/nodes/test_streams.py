@@ -269,7 +269,7 @@ def test_lost_frames_are_seen_and_the_advice_names_the_profile(geoseg: Geoseg, s
             lambda: "fastdds.xml" in geoseg.status().message, "advice on the DDS profile", geoseg.status
         )
     lost, sent = geoseg.values()["lost before the node"].split(" of ")
-    assert int(lost) >= 0.5 * int(sent) > 0
+    assert 25 <= int(lost) < int(sent)  # of the 30 images that were announced here and never came
     assert "/shared/image" in geoseg.status().message
 
 
@@ -289,4 +289,4 @@ def test_diagnostics_tell_rates_ages_device_and_memory(geoseg: Geoseg, stamps) -
     assert float(values["memory [MiB]"]) > 50.0
     assert values["device"] == "cpu" == geoseg.status().hardware_id
     assert float(values["stage network [ms]"]) > 0.0
-    assert values["scale source"] in ("none", "unknown")
+    assert values["scale source"] in ("none", "unknown", "odometry")

@@ -231,7 +231,7 @@ def test_multilevel_flow_agrees_with_the_networks_units():
         frame = [
             torch.zeros(1, width, 64 // s, 64 // s) for width, s in zip((32, 64, 96), (4, 8, 16), strict=True)
         ]
-        flow = estimate(frame, frame)
+        flow = estimate.refine(frame, frame, *estimate.coarse(frame, frame))
     target = torch.full((1, 2, 64, 64), 0.5 * 16)  # half a pixel at 1/16
     assert multilevel_flow_loss((flow.full, *flow.levels), target, [1.0] * 4).item() == pytest.approx(
         0, abs=1e-4
