@@ -28,6 +28,11 @@ os.environ.setdefault("ROS_LOG_DIR", tempfile.mkdtemp(prefix="geoseg_ros_log_"))
 os.environ.update(dds_environment())
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests of nodes come last: they leave threads in this process, which others may fork."""
+    items.sort(key=lambda item: "nodes" in item.path.parts)
+
+
 @pytest.fixture(scope="session")
 def repository() -> Path:
     """The root of the checkout under test."""

@@ -19,6 +19,7 @@ import sys
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
 from functools import lru_cache
+from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
@@ -115,7 +116,9 @@ def generate_dataset(
         TimeElapsedColumn(),
         TimeRemainingColumn(),
     )
-    with Progress(*columns) as progress, ProcessPoolExecutor(workers, initializer=_single_threaded) as pool:
+    spawn = get_context("spawn")  # a forked child would inherit locks that the caller's threads hold
+    executor = ProcessPoolExecutor(workers, spawn, initializer=_single_threaded)
+    with Progress(*columns) as progress, executor as pool:
         bar = progress.add_task("", total=sequences, completed=sequences - len(missing))
         jobs = [
             pool.submit(write_sequence, folder, seed, frames_per_sequence, width, height) for seed in missing
