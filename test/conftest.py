@@ -6,6 +6,7 @@ The ROS variables are set before any test imports rclpy; processes that tests st
 from __future__ import annotations
 
 import os
+import signal
 import tempfile
 from pathlib import Path
 
@@ -21,6 +22,9 @@ DOMAINS = 100
 # A shared machine may stall any example: the time of one says nothing.
 settings.register_profile("geoseg_ros", deadline=None)
 settings.load_profile("geoseg_ros")
+
+# A shell starts background jobs with SIGINT ignored, and children inherit that: tests of Ctrl-C need it heard.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 os.environ.setdefault("ROS_DOMAIN_ID", str(1 + os.getpid() % DOMAINS))
 os.environ.setdefault("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
