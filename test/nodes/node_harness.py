@@ -249,7 +249,10 @@ class Geoseg:
         )
 
     def settled_counts(self) -> dict[str, int]:
-        """Counts once no image is under way: received = processed + dropped."""
+        """Counts once no image is under way: received = processed + dropped, in a report made after this call."""
+        for _ in range(2):  # the first new report may have been on its way already
+            latest = self.report()
+            wait_until(lambda: self.report() is not latest, "the next diagnostics", self.values)
 
         def settled() -> bool:
             values = self.values()
