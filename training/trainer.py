@@ -76,7 +76,7 @@ class Trainer:
         self.sources = create_sources(recipe)
         network = self.task.network
         self.frozen = [_part(network, name) for name in recipe.freeze]
-        self.init_report = initialise(network, recipe) if recipe.init else None
+        self.init_report, self.history = initialise(network, recipe) if recipe.init else (None, [])
         for part in self.frozen:
             part.requires_grad_(False)
         if recipe.channels_last:
@@ -149,12 +149,13 @@ class Trainer:
             save_bundle(self.task.bundle(self.provenance()), path)
 
     def provenance(self) -> dict[str, Any]:
-        """Where the weights come from: recipe, data, git commit, finished steps."""
+        """Where the weights come from: recipe, data, git commit, finished steps, and the runs before this one."""
         return {
             "recipe": recipe_to_dict(self.recipe),
             "data": {name: source.describe() for name, source in self.sources.items()},
             "git_commit": git_commit(),
             "steps": self.state.step,
+            "history": self.history,
         }
 
 
@@ -237,12 +238,13 @@ def check_run_folder(recipe: Recipe, folder: Path, resume: bool) -> None:
         )
 
 
-def initialise(network: nn.Module, recipe: Recipe) -> str:
+def initialise(network: nn.Module, recipe: Recipe) -> tuple[str, list[dict[str, Any]]]:
     """Copy the weights of the model file ``recipe.init`` where name and shape match; returns the report of
-    the match."""
+    the match, and the runs that made that file: name, steps and git commit of each, oldest first."""
     path = Path(recipe.init) if Path(recipe.init).exists() else find_data(recipe.init, recipe.data_root)
     own = network.state_dict()
-    found = load_bundle(path).weights
+    bundle = load_bundle(path)
+    found = bundle.weights
     matching = {
         name: value for name, value in found.items() if name in own and own[name].shape == value.shape
     }
@@ -251,10 +253,22 @@ def initialise(network: nn.Module, recipe: Recipe) -> str:
     network.load_state_dict(matching, strict=False)
     missing = [name for name in own if name not in matching]
     unused = [name for name in found if name not in matching]
-    return (
+    report = (
         f"weights from {path}: {len(matching)} of {len(own)} taken"
         f"{_examples('kept as initialised', missing)}{_examples('not used', unused)}"
     )
+    return report, _runs(bundle.provenance)
+
+
+def _runs(provenance: dict[str, Any]) -> list[dict[str, Any]]:
+    """The runs behind a model file, from its header, which may hold anything."""
+    history, recipe = provenance.get("history"), provenance.get("recipe")
+    run = {
+        "name": recipe.get("name") if isinstance(recipe, dict) else None,
+        "steps": provenance.get("steps"),
+        "git_commit": provenance.get("git_commit"),
+    }
+    return [*(history if isinstance(history, list) else []), run]
 
 
 def _part(network: nn.Module, name: str) -> nn.Module:

@@ -242,3 +242,10 @@ def test_frozen_parts_keep_weights_and_statistics(recipe_file, tmp_path):
 def test_freezing_what_is_not_there_is_refused(recipe_file):
     with pytest.raises(ConfigError, match="freeze: 'encodr' is no part of the network"):
         Trainer(load_recipe(recipe_file, ["freeze=[encodr]"]))
+
+
+def test_a_model_remembers_the_runs_it_started_from(recipe_file, tmp_path):
+    first = train(load_recipe(recipe_file, ["name=first"]), tmp_path / "first", resume=False)
+    second = train(load_recipe(recipe_file, ["name=second", f"init={first}", "steps=3"]), tmp_path / "second", resume=False)
+    third = Trainer(load_recipe(recipe_file, ["name=third", f"init={second}"]))
+    assert [(run["name"], run["steps"]) for run in third.provenance()["history"]] == [("first", 12), ("second", 3)]
