@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 
@@ -9,8 +11,8 @@ from geoseg_ros.errors import ConfigError
 from geoseg_ros.networks import create_network
 from geoseg_ros.networks.blocks import RepConv, count_parameters
 from geoseg_ros.networks.encoder import ENCODERS, create_encoder
-from geoseg_ros.networks.flow import convex_upsample, correlation
-from geoseg_ros.projection import rigid_flow
+from geoseg_ros.networks.flow import FlowLevel, convex_upsample, correlation
+from geoseg_ros.networks.position import assumed_intrinsics, position_pyramid
 
 INTRINSICS = torch.tensor([[[60.0, 0.0, 63.5], [0.0, 60.0, 31.5], [0.0, 0.0, 1.0]]])
 IMAGE = (64, 128)
@@ -53,10 +55,10 @@ def test_encoders_give_five_maps_at_halving_sizes(name):
     assert [tuple(f.shape[2:]) for f in features] == [(64 // s, 128 // s) for s in (2, 4, 8, 16, 32)]
 
 
-@pytest.mark.parametrize("c_in, c_out, kernel, stride, groups", [(8, 8, 3, 1, 8), (8, 8, 3, 2, 8), (8, 12, 1, 1, 1), (8, 8, 5, 1, 1)])
-def test_fused_block_equals_its_branches(c_in, c_out, kernel, stride, groups):
+@pytest.mark.parametrize("c_in, c_out, kernel, stride", [(8, 8, 3, 1), (8, 8, 3, 2), (8, 12, 1, 1), (8, 8, 5, 1)])
+def test_fused_block_equals_its_branches(c_in, c_out, kernel, stride):
     torch.manual_seed(2)
-    block = randomise_norms(RepConv(c_in, c_out, kernel, stride, groups)).eval()
+    block = randomise_norms(RepConv(c_in, c_out, kernel, stride)).eval()
     x = torch.randn(2, c_in, 9, 11)
     torch.testing.assert_close(block.fuse()(x), block(x), rtol=1e-4, atol=1e-5)
 
@@ -73,11 +75,10 @@ def test_fused_network_equals_the_trained_one(network):
         torch.testing.assert_close(getattr(actual, name), getattr(expected, name), rtol=2e-3, atol=2e-4)
 
 
-
 def test_correlation_equals_shift_and_multiply():
     current, previous, radius = torch.randn(2, 5, 6, 8), torch.randn(2, 5, 6, 8), 2
     padded = torch.nn.functional.pad(previous, [radius] * 4)
-    expected = [(current * padded[:, :, y : y + 6, x : x + 8]).mean(1) for y in range(5) for x in range(5)]
+    expected = [(current * padded[:, :, y : y + 6, x : x + 8]).sum(1) for y in range(5) for x in range(5)]
     torch.testing.assert_close(correlation(current, previous, radius), torch.stack(expected, 1))
 
 
@@ -104,10 +105,10 @@ def test_convex_upsampling_picks_the_neighbour_that_the_weights_name():
 
 
 def test_depth_scales_with_the_focal_length(network):
-    features = network.encoder(frames(1))
+    decoded = network.decode(network.encoder(frames(1)), INTRINSICS)
     wide, narrow = INTRINSICS.clone(), INTRINSICS.clone()
     narrow[:, 0, 0] *= 2
-    torch.testing.assert_close(network.depth(features, narrow), 2 * network.depth(features, wide))
+    torch.testing.assert_close(network.depth(decoded, narrow), 2 * network.depth(decoded, wide))
 
 
 def test_depth_stays_within_the_configured_range(network):
@@ -144,10 +145,12 @@ def test_outputs_have_the_input_size_and_poses_are_rigid(network):
 def test_every_parameter_learns(network):
     net = create_network("perception").train()
     state = net(frames(2), heads=()).state
-    out = net(frames(2), INTRINSICS.repeat(2, 1, 1), state)
+    cameras = INTRINSICS.repeat(2, 1, 1)
+    out = net(frames(2), cameras, state)
     loss = out.logits.square().mean() + out.depth.log().mean() + out.flow.abs().mean()
-    loss = loss + out.motion.square().mean()
-    (loss + out.previous_from_current.sum() + sum(f.abs().mean() for f in out.flow_levels)).backward()
+    loss = loss + out.motion.square().mean() + sum(f.abs().mean() for f in out.flow_levels)
+    _, poses = net.flow_and_pose(out.state, state, out.depth[..., ::2, ::2], cameras)
+    (loss + sum(pose.square().sum() for pose in poses)).backward()
     assert [name for name, p in net.named_parameters() if p.grad is None] == []
 
 
@@ -158,21 +161,46 @@ def test_the_motion_head_sends_no_gradient_to_the_heads_it_reads():
     assert {name.split(".")[0] for name, p in net.named_parameters() if p.grad is not None} == {"motion_head"}
 
 
-def test_flow_starts_from_the_flow_of_a_still_scene(network):
-    """With an estimator that changes nothing, flow is the rigid flow of depth and pose."""
-    twin = create_network("perception", {"encoder": "lite"}).eval()
-    twin.load_state_dict(network.state_dict())
-    for level in twin.flow_head.levels:
+def test_flow_goes_on_from_the_prior_and_without_one_from_the_coarse_estimate(network):
+    """Estimators that trust no match and add nothing leave the flow as it was."""
+    head = create_network("perception", {"encoder": "lite"}).eval().flow_head
+    for level, added in zip(head.levels, (0.0, 0.0, 0.25), strict=True):
         torch.nn.init.zeros_(level.update.weight)
-        torch.nn.init.zeros_(level.update.bias)
-    state = twin(frames(1), heads=()).state
-    output = twin(frames(2)[1:], INTRINSICS, state)
-    depth = 1 / torch.nn.functional.avg_pool2d(1 / output.depth, 8)
-    coarse = torch.tensor([[[60 / 8, 0, 64 / 8 - 0.5], [0, 60 / 8, 32 / 8 - 0.5], [0, 0, 1]]])
-    expected, _ = rigid_flow(depth, coarse, output.previous_from_current)
-    assert output.flow.abs().max() > 0.01
-    torch.testing.assert_close(output.flow_levels[1], 8 * expected, rtol=1e-3, atol=1e-4)
-    assert twin(frames(2)[1:], None, state).flow.abs().max() == 0
+        level.update.bias.data = torch.tensor([added, added, -50.0])
+    state, previous = (network(frames(2)[i : i + 1], heads=()).state for i in (1, 0))
+    prior = torch.rand(1, 2, 8, 16) * 9
+    coarse = head.coarse(state, previous)
+    torch.testing.assert_close(coarse.flow, torch.full((1, 2, 4, 8), 4.0))
+    torch.testing.assert_close(head.refine(state, previous, coarse, prior).levels[1].flow, prior)
+    torch.testing.assert_close(head.refine(state, previous, coarse).full, torch.full((1, 2, *IMAGE), 4.0))
+
+
+def test_a_match_moves_the_flow_by_whole_cells():
+    level = FlowLevel(16, radius=3, extra=0, widths=(8, 8)).eval()
+    torch.nn.init.zeros_(level.update.weight)
+    level.update.bias.data = torch.tensor([0.0, 0.0, 50.0])
+    level.log_sharpness.data.fill_(4.0)
+    previous = torch.nn.functional.normalize(torch.randn(1, 16, 12, 16), dim=1)
+    current = torch.roll(previous, (1, -2), (2, 3))
+    flow = level(current, previous, torch.zeros(1, 2, 12, 16), (), 8).flow
+    torch.testing.assert_close(flow[0, :, 6, 8], torch.tensor([16.0, -8.0]), atol=0.1, rtol=0)
+
+
+def test_positions_are_measured_from_the_principal_point_in_canonical_focal_lengths():
+    matrix = torch.tensor([[[50.0, 0, 40.0], [0, 100.0, 20.0], [0, 0, 1]]])
+    pyramid = position_pyramid(matrix, 200.0, 64, 128)
+    assert [tuple(p.shape) for p in pyramid] == [(1, 3, 64 // s, 128 // s) for s in (2, 4, 8, 16, 32)]
+    x, y, below = pyramid[0][0, :, 30, 10]  # covers the pixels 20, 21 of the rows 60, 61
+    assert x.item() == pytest.approx((20.5 - 40) / 200)
+    assert y.item() == pytest.approx(4 * (60.5 - 20) / 200 * 0.5)
+    assert below.item() == pytest.approx((math.log((60.5 - 20) / 200 * 0.5) + 2.5) / 1.3)
+    assert pyramid[0][0, 2, 0].unique().numel() == 1, "above the horizon there is no ground"
+    torch.testing.assert_close(pyramid[2], torch.nn.functional.avg_pool2d(pyramid[0], 4))
+
+
+def test_the_assumed_camera_looks_along_the_middle_of_the_image():
+    matrix = assumed_intrinsics(torch.zeros(2, 3, 64, 128), 200.0)
+    torch.testing.assert_close(matrix, torch.tensor([[200, 0, 63.5], [0, 200, 31.5], [0, 0, 1]]).expand(2, 3, 3))
 
 
 def test_unknown_names_are_refused_with_the_nearest():

@@ -1,13 +1,23 @@
-"""Top-down decoder: one per dense task, from the encoder's five maps to one map at half the input size."""
+"""From the encoder's five maps to dense predictions: one top-down decoder for all tasks, then a small head for each."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from geoseg_ros.networks.blocks import RepConv, separable
+from geoseg_ros.networks import position
+from geoseg_ros.networks.blocks import RepConv
+
+
+class Decoded(NamedTuple):
+    """What the dense heads share: ``coarse`` B×C×H/4×W/4, decoded; ``fine`` B×C'×H/2×W/2, encoder's map and position."""
+
+    coarse: Tensor
+    fine: Tensor
 
 
 def upsample_to(x: Tensor, reference: Tensor) -> Tensor:
@@ -28,25 +38,42 @@ class GlobalContext(nn.Module):
 
 
 class TopDownDecoder(nn.Module):
-    """Lateral 1×1 connections summed top-down (FPN, Lin et al., CVPR 2017), refined by separable convolutions.
+    """Lateral 1×1 connections summed top-down (FPN, Lin et al., CVPR 2017), refined by 3×3 convolutions.
 
-    Input: features at 1/2 … 1/32. Output: B×out_channels×H/2×W/2, raw (no activation).
+    Every level is told its pixels' positions (networks/position.py).
     """
 
-    def __init__(self, channels: Sequence[int], widths: Sequence[int], out_channels: int):
-        super().__init__()
-        self.context = GlobalContext(channels[4], widths[3])
-        self.laterals = nn.ModuleList(RepConv(c, w, 1, activate=False) for c, w in zip(channels[:4], widths))
-        self.refiners = nn.ModuleList([RepConv(widths[0], widths[0], 3)])
-        self.refiners.extend(separable(w, narrower) for narrower, w in zip(widths, widths[1:]))
-        self.sharpen = RepConv(widths[0], widths[0], 3)
-        self.predict = nn.Conv2d(widths[0], out_channels, 3, padding=1)
+    widths = (64, 96, 128)
 
-    def forward(self, features: Sequence[Tensor]) -> Tensor:
-        x = self.context(features[4])
-        for level in (3, 2, 1):
-            x = upsample_to(x, features[level]) + self.laterals[level](features[level])
-            x = self.refiners[level](F.relu(x))
-        x = self.sharpen(x)
-        x = upsample_to(x, features[0]) + self.laterals[0](features[0])
-        return self.predict(self.refiners[0](F.relu(x)))
+    def __init__(self, channels: Sequence[int]):
+        super().__init__()
+        extra = position.CHANNELS
+        self.context = GlobalContext(channels[4] + extra, self.widths[2])
+        self.laterals = nn.ModuleList(
+            RepConv(c + extra, w, 1, activate=False) for c, w in zip(channels[1:4], self.widths)
+        )
+        narrower = (self.widths[0], *self.widths[:2])
+        self.refiners = nn.ModuleList(RepConv(w, n, 3) for w, n in zip(self.widths, narrower))
+
+    def forward(self, features: Sequence[Tensor], positions: Sequence[Tensor]) -> Decoded:
+        """``features`` and ``positions`` at 1/2 … 1/32."""
+        maps = [torch.cat([f, p.to(f.dtype)], 1) for f, p in zip(features, positions)]
+        x = self.context(maps[4])
+        for lateral, refine, skip in zip(reversed(self.laterals), reversed(self.refiners), reversed(maps[1:4])):
+            x = refine(F.relu(upsample_to(x, skip) + lateral(skip)))
+        return Decoded(x, maps[0])
+
+
+class DenseHead(nn.Module):
+    """One task's prediction, B×out_channels×H/2×W/2, raw (no activation)."""
+
+    def __init__(self, encoder_channels: Sequence[int], out_channels: int, width: int = 24):
+        super().__init__()
+        self.narrow = RepConv(TopDownDecoder.widths[0], width, 3)
+        self.lateral = RepConv(encoder_channels[0] + position.CHANNELS, width, 1, activate=False)
+        self.refine = RepConv(width, width, 3)
+        self.predict = nn.Conv2d(width, out_channels, 3, padding=1)
+
+    def forward(self, decoded: Decoded) -> Tensor:
+        x = upsample_to(self.narrow(decoded.coarse), decoded.fine) + self.lateral(decoded.fine)
+        return self.predict(self.refine(F.relu(x)))

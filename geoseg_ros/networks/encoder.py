@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from geoseg_ros.errors import ConfigError
-from geoseg_ros.networks.blocks import RepConv, separable
+from geoseg_ros.networks.blocks import RepConv
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -29,21 +29,19 @@ class Normalize(nn.Module):
 
 
 class LiteEncoder(nn.Module):
-    """Mobile encoder of re-parameterisable depthwise-separable blocks (MobileOne, Vasu et al., CVPR 2023)."""
+    """Encoder of re-parameterisable blocks, small enough for a mobile CPU (after RepVGG, Ding et al., CVPR 2021)."""
 
-    channels = (32, 64, 128, 256, 384)
-    depths = (2, 5, 8, 3)
+    channels = (32, 48, 96, 160, 256)
+    depths = (2, 3, 4, 2)
 
     def __init__(self):
         super().__init__()
         self.normalize = Normalize()
         self.stem = RepConv(3, self.channels[0], 3, stride=2)
         self.stages = nn.ModuleList()
-        c_in = self.channels[0]
-        for c_out, depth in zip(self.channels[1:], self.depths):
-            blocks = [separable(c_in if i == 0 else c_out, c_out, stride=2 if i == 0 else 1) for i in range(depth)]
-            self.stages.append(nn.Sequential(*blocks))
-            c_in = c_out
+        for c_in, c_out, depth in zip(self.channels, self.channels[1:], self.depths):
+            blocks = [RepConv(c_out, c_out, 3) for _ in range(depth - 1)]
+            self.stages.append(nn.Sequential(RepConv(c_in, c_out, 3, stride=2), *blocks))
 
     def forward(self, image: Tensor) -> list[Tensor]:
         features = [self.stem(self.normalize(image))]

@@ -1,7 +1,11 @@
-"""Optical flow by correlation in a feature pyramid, coarse to fine (PWC-Net, Sun et al., CVPR 2018).
+"""Optical flow by matching in a feature pyramid, coarse to fine (PWC-Net, Sun et al., CVPR 2018).
 
 The matching features of a frame depend on that frame alone, so a stream keeps those of the previous frame as state.
 Flow is ``flow_to_previous``: it lives on the current grid and points to the previous image, in pixels.
+
+At each level the similarities with a window around the present estimate become probabilities, whose mean is a first
+answer without any learned regression (soft-argmax; GMFlow, Xu et al., CVPR 2022). So features learn to match from the
+first step on, and the estimator only decides where to trust the match and what to add.
 """
 
 from __future__ import annotations
@@ -16,23 +20,34 @@ from torch import Tensor, nn
 from geoseg_ros.networks.blocks import RepConv
 from geoseg_ros.projection import warp
 
-LEVEL_STRIDES = (4, 8, 16)
+FINE, MIDDLE, COARSE = LEVEL_STRIDES = (4, 8, 16)
 TILE = 8
 """Side of the square of pixels that the correlation compares at once."""
 CONVEX_FACTOR = 2
 """From 1/4 to 1/2 by learned weights; the last doubling is bilinear, which costs a quarter and blurs half a pixel."""
+FIRST_SHARPNESS = 10.0
+"""Of the probabilities from cosines, before training."""
+
+
+class LevelEstimate(NamedTuple):
+    """One level's flow B×2×h×w in full-size pixels, its hidden features, the match: raw scores B×(2·radius+1)²×h×w (a
+    softmax makes them probabilities) of the offsets around ``start`` B×2×h×w."""
+
+    flow: Tensor
+    hidden: Tensor
+    scores: Tensor
+    start: Tensor
 
 
 class FlowEstimate(NamedTuple):
-    """``full``: B×2×H×W; ``levels``: flows at 1/4, 1/8, 1/16, in full-size pixels too; ``hidden``: features at 1/4."""
+    """``full``: B×2×H×W; ``levels``: estimates at 1/4, 1/8, 1/16."""
 
     full: Tensor
-    levels: tuple[Tensor, Tensor, Tensor]
-    hidden: Tensor
+    levels: tuple[LevelEstimate, LevelEstimate, LevelEstimate]
 
 
 def correlation(current: Tensor, previous: Tensor, radius: int) -> Tensor:
-    """Mean product of ``current`` with ``previous`` shifted by every offset in a window; outside the image is zero.
+    """Product of ``current`` with ``previous`` shifted by every offset in a window; outside the image is zero.
 
     B×C×h×w twice → B×(2·radius+1)²×h×w; channel (dy+radius)·(2·radius+1)+(dx+radius) holds offset (dx, dy).
     Tile by tile, one matrix product compares the tile's pixels with all pixels in reach of any of them, and a gather
@@ -42,7 +57,7 @@ def correlation(current: Tensor, previous: Tensor, radius: int) -> Tensor:
     reach = TILE + 2 * radius
     pad_y, pad_x = -height % TILE, -width % TILE
     rows, columns = (height + pad_y) // TILE, (width + pad_x) // TILE
-    tiles = F.pad((current / channels).permute(0, 2, 3, 1), [0, 0, 0, pad_x, 0, pad_y])
+    tiles = F.pad(current.permute(0, 2, 3, 1), [0, 0, 0, pad_x, 0, pad_y])
     tiles = tiles.reshape(batch, rows, TILE, columns, TILE, channels).transpose(2, 3).reshape(-1, TILE**2, channels)
     around = F.pad(previous, [radius, radius + pad_x, radius, radius + pad_y])
     around = around.unfold(2, reach, TILE).unfold(3, reach, TILE).permute(0, 2, 3, 1, 4, 5)
@@ -60,6 +75,13 @@ def _window_indices(radius: int, device: torch.device) -> Tensor:
     return (line[:, None, :, None] * reach + line[None, :, None, :]).reshape(TILE**2, -1)
 
 
+def window_offsets(radius: int, device: torch.device) -> Tensor:
+    """(dx, dy) of the channels of :func:`correlation`, 2×(2·radius+1)²."""
+    line = torch.arange(-radius, radius + 1, device=device, dtype=torch.float32)
+    dy, dx = torch.meshgrid(line, line, indexing="ij")
+    return torch.stack([dx.flatten(), dy.flatten()])
+
+
 def convex_upsample(flow: Tensor, weights: Tensor, factor: int) -> Tensor:
     """Each fine vector is a convex combination of its 3×3 coarse neighbours (RAFT, Teed & Deng, ECCV 2020).
 
@@ -72,85 +94,109 @@ def convex_upsample(flow: Tensor, weights: Tensor, factor: int) -> Tensor:
     return F.pixel_shuffle(fine.reshape(batch, 2 * factor * factor, height, width), factor)
 
 
+class MatchingFeatures(nn.Module):
+    """Unit vectors to compare, at 1/4, 1/8 and 1/16: the encoder's maps beside a few layers that see the image itself.
+
+    The encoder learns what is the same for all cars; matching needs what tells one wheel from another.
+    """
+
+    stem_widths = (24, 32, 48, 64)
+    widths = (32, 64, 96)
+
+    def __init__(self, channels: Sequence[int]):
+        super().__init__()
+        narrow, *levels = self.stem_widths
+        self.first = RepConv(3, narrow, 3, stride=2)
+        self.stem = nn.ModuleList(RepConv(a, b, 3, stride=2) for a, b in zip(self.stem_widths, levels))
+        self.project = nn.ModuleList(
+            nn.Sequential(RepConv(c + s, w, 1), RepConv(w, w, 3, activate=False))
+            for c, s, w in zip(channels[1:4], levels, self.widths)
+        )
+
+    def forward(self, features: Sequence[Tensor], image: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        x = self.first(image - 0.5)
+        maps = []
+        for stem, project, feature in zip(self.stem, self.project, features[1:4]):
+            x = stem(x)
+            maps.append(F.normalize(project(torch.cat([feature, x], 1)), dim=1, eps=1e-4))
+        return tuple(maps)
+
+
 class FlowLevel(nn.Module):
-    """One pyramid level: correlation, a small estimator, a flow update."""
+    """One pyramid level: match, then a small estimator that gates the match and adds to it."""
 
     def __init__(self, channels: int, radius: int, extra: int, widths: Sequence[int]):
         super().__init__()
         self.radius = radius
-        c_in = (2 * radius + 1) ** 2 + channels + extra + 2
-        layers = []
-        for width in widths:
-            layers.append(RepConv(c_in, width, 3))
-            c_in = width
+        c_in = (2 * radius + 1) ** 2 + channels + extra + 5
+        layers = [RepConv(c_in, widths[0], 1)]
+        layers.extend(RepConv(a, b, 3) for a, b in zip(widths, widths[1:]))
         self.estimate = nn.Sequential(*layers)
-        self.update = nn.Conv2d(c_in, 2, 3, padding=1)
+        self.update = nn.Conv2d(widths[-1], 3, 3, padding=1)
+        self.log_sharpness = nn.Parameter(torch.tensor(FIRST_SHARPNESS).log())
 
     def forward(
-        self, current: Tensor, previous: Tensor, flow: Tensor, extra: Sequence[Tensor], stride: int
-    ) -> tuple[Tensor, Tensor]:
-        """Improve ``flow`` B×2×h×w (full-size pixels) by matching around it; returns (flow, hidden features)."""
-        local = flow / stride
+        self, current: Tensor, previous: Tensor, start: Tensor, extra: Sequence[Tensor], stride: int
+    ) -> LevelEstimate:
+        """Improve the flow ``start`` B×2×h×w (full-size pixels) by matching around it."""
+        local = start / stride
         previous, _ = warp(previous, local)
-        cost = correlation(current, previous.to(current.dtype), self.radius)
-        inputs = [F.leaky_relu(cost, 0.1), current, (local / 8).to(current.dtype), *extra]
-        hidden = self.estimate(torch.cat(inputs, 1))
-        return flow + stride * self.update(hidden).float(), hidden
+        cosine = correlation(current, previous.to(current.dtype), self.radius)
+        scores = cosine.float() * self.log_sharpness.exp()
+        probability = scores.softmax(1)
+        match = torch.einsum("kn,bnhw->bkhw", window_offsets(self.radius, scores.device), probability)
+        known = torch.cat([match, probability.amax(1, keepdim=True), local / 8], 1)
+        hidden = self.estimate(torch.cat([cosine, current, known.to(current.dtype), *extra], 1))
+        update = self.update(hidden).float()
+        flow = start + stride * (match * update[:, 2:].sigmoid() + update[:, :2])
+        return LevelEstimate(flow, hidden, scores, start)
 
 
 class FlowHead(nn.Module):
-    """Matching features from the encoder's 1/4, 1/8 and 1/16 maps, and the coarse-to-fine estimator.
+    """Coarse-to-fine flow on top of the encoder's maps.
 
     Between the coarsest level and the others the caller may insert a prior, the flow that depth and ego-motion predict
     for a still scene. It carries the estimate through large motion, occlusion and the image border, where nothing can be
     matched; what moves by itself is found from there by matching.
     """
 
-    feature_widths = (32, 64, 96)
     radii = (3, 4, 4)
-    estimator_widths = ((48, 32, 32), (96, 64, 32), (128, 96, 64))
+    estimator_widths = ((48, 48, 32), (96, 64, 64, 32), (96, 96, 64))
 
     def __init__(self, channels: Sequence[int]):
         super().__init__()
-        self.features = nn.ModuleList(
-            nn.Sequential(RepConv(c, w, 1), RepConv(w, w, 3, activate=False))
-            for c, w in zip(channels[1:4], self.feature_widths)
-        )
+        self.describe = MatchingFeatures(channels)
         extra = (self.estimator_widths[1][-1], self.estimator_widths[2][-1] + 2, 0)
         self.levels = nn.ModuleList(
-            FlowLevel(w, r, e, widths) for w, r, e, widths in zip(self.feature_widths, self.radii, extra, self.estimator_widths)
+            FlowLevel(w, r, e, widths)
+            for w, r, e, widths in zip(self.describe.widths, self.radii, extra, self.estimator_widths)
         )
         self.upsample_weights = nn.Conv2d(self.estimator_widths[0][-1], 9 * CONVEX_FACTOR**2, 1)
 
-    def describe(self, features: Sequence[Tensor]) -> tuple[Tensor, Tensor, Tensor]:
-        """Matching features of one frame at 1/4, 1/8, 1/16: the state that a stream carries to the next frame."""
-        return tuple(project(f) for project, f in zip(self.features, features[1:4]))
-
-    def coarse(self, current: Sequence[Tensor], previous: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
-        """Flow at 1/16, B×2×h×w in full-size pixels, and its hidden features."""
+    def coarse(self, current: Sequence[Tensor], previous: Sequence[Tensor]) -> LevelEstimate:
+        """The estimate at 1/16 from the matching features of two frames."""
         batch, _, height, width = current[2].shape
         still = torch.zeros(batch, 2, height, width, dtype=torch.float32, device=current[2].device)
-        return self.levels[2](current[2], previous[2], still, (), LEVEL_STRIDES[2])
+        return self.levels[2](current[2], previous[2], still, (), COARSE)
 
     def refine(
         self,
         current: Sequence[Tensor],
         previous: Sequence[Tensor],
-        coarse: Tensor,
-        hidden: Tensor,
+        coarse: LevelEstimate,
         prior: Tensor | None = None,
     ) -> FlowEstimate:
         """From the coarse estimate, or the ``prior`` B×2×H/8×W/8 (full-size pixels) in its place, to full size."""
-        flow = _resize(coarse, current[1])
-        difference = torch.zeros_like(flow) if prior is None else (flow - prior) / LEVEL_STRIDES[1] / 8
-        extra = (_resize(hidden, current[1]), difference.to(hidden.dtype))
+        flow = _resize(coarse.flow, current[1])
+        difference = torch.zeros_like(flow) if prior is None else (flow - prior) / MIDDLE / 8
+        extra = (_resize(coarse.hidden, current[1]), difference.to(coarse.hidden.dtype))
         start = flow if prior is None else prior
-        middle, hidden = self.levels[1](current[1], previous[1], start, extra, LEVEL_STRIDES[1])
-        extra = (_resize(hidden, current[0]),)
-        fine, hidden = self.levels[0](current[0], previous[0], _resize(middle, current[0]), extra, LEVEL_STRIDES[0])
-        half = convex_upsample(fine, self.upsample_weights(hidden), CONVEX_FACTOR)
+        middle = self.levels[1](current[1], previous[1], start, extra, MIDDLE)
+        extra = (_resize(middle.hidden, current[0]),)
+        fine = self.levels[0](current[0], previous[0], _resize(middle.flow, current[0]), extra, FINE)
+        half = convex_upsample(fine.flow, self.upsample_weights(fine.hidden), CONVEX_FACTOR)
         full = F.interpolate(half, scale_factor=2.0, mode="bilinear", align_corners=False)
-        return FlowEstimate(full, (fine, middle, coarse), hidden)
+        return FlowEstimate(full, (fine, middle, coarse))
 
 
 def _resize(x: Tensor, reference: Tensor) -> Tensor:

@@ -1,8 +1,8 @@
 """The default network: one shared encoder, heads for semantics, depth, flow and ego-motion, streaming state.
 
-    frame ─ encoder ┬─ semantics (class logits)
-                    ├─ depth (inverse depth of a canonical camera, scaled by the focal length)
-                    └─ matching features ─ coarse flow to the previous frame's ─ pose (with depth and rays)
+    frame ─ encoder ┬─ decoder ┬─ semantics (class logits)
+                    │          └─ depth (inverse depth of a canonical camera, scaled by the focal length)
+                    └─ matching features ─ coarse flow to the previous frame's ─ pose (least squares, with depth)
                             │                                                     └─ rigid flow ─ full flow ─ motion
                             └─ state for the next frame
 
@@ -20,12 +20,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from geoseg_ros.networks.blocks import fuse
-from geoseg_ros.networks.decoder import TopDownDecoder
+from geoseg_ros.networks.decoder import Decoded, DenseHead, TopDownDecoder
 from geoseg_ros.networks.encoder import create_encoder
-from geoseg_ros.networks.flow import FlowEstimate, FlowHead
+from geoseg_ros.networks.flow import FINE, MIDDLE, FlowEstimate, FlowHead
 from geoseg_ros.networks.motion import MotionHead
-from geoseg_ros.networks.pose import PoseHead
-from geoseg_ros.projection import rigid_flow
+from geoseg_ros.networks.pose import PoseHead, still_scene_flow
+from geoseg_ros.networks.position import assumed_intrinsics, position_pyramid
 
 HEADS = ("semantic", "depth", "flow", "pose", "motion")
 State = tuple[Tensor, Tensor, Tensor]
@@ -75,40 +75,45 @@ class PerceptionNet(nn.Module):
         self.config = config
         self.encoder = create_encoder(config.encoder)
         channels = self.encoder.channels
-        self.semantic_head = TopDownDecoder(channels, (24, 64, 96, 128), config.classes)
-        self.depth_head = TopDownDecoder(channels, (24, 64, 96, 128), 1)
+        self.decoder = TopDownDecoder(channels)
+        self.semantic_head = DenseHead(channels, config.classes)
+        self.depth_head = DenseHead(channels, 1)
         self.flow_head = FlowHead(channels)
-        self.pose_head = PoseHead(FlowHead.estimator_widths[2][-1])
+        self.pose_head = PoseHead(FlowHead.estimator_widths[2][-1], FlowHead.estimator_widths[1][-1])
         self.motion_head = MotionHead(config.classes, FlowHead.estimator_widths[0][-1])
         nn.init.constant_(self.depth_head.predict.bias, -3.5)
 
-    def semantic(self, features: Sequence[Tensor]) -> Tensor:
-        """Class logits at half size, B×classes×H/2×W/2."""
-        return self.semantic_head(features).float()
+    def decode(self, features: Sequence[Tensor], intrinsics: Tensor) -> Decoded:
+        """What the heads for semantics and depth start from."""
+        height, width = (2 * side for side in features[0].shape[-2:])
+        return self.decoder(features, position_pyramid(intrinsics, self.config.canonical_focal, height, width))
 
-    def depth(self, features: Sequence[Tensor], intrinsics: Tensor) -> Tensor:
-        """Depth z in metres, B×1×H×W, for cameras with the given B×3×3 intrinsics."""
-        logits = self.depth_head(features).float()
-        logits = F.interpolate(logits, scale_factor=2.0, mode="bilinear", align_corners=False)
+    def semantic(self, decoded: Decoded) -> Tensor:
+        """Class logits at half size, B×classes×H/2×W/2."""
+        return self.semantic_head(decoded).float()
+
+    def depth(self, decoded: Decoded, intrinsics: Tensor) -> Tensor:
+        """Depth z in metres at half size, B×1×H/2×W/2, for cameras with the given B×3×3 intrinsics of the full size."""
         nearest, farthest = 1.0 / self.config.min_depth, 1.0 / self.config.max_depth
-        inverse_depth = farthest + (nearest - farthest) * torch.sigmoid(logits)
+        inverse_depth = farthest + (nearest - farthest) * torch.sigmoid(self.depth_head(decoded).float())
         return intrinsics[:, :1, :1, None] / (self.config.canonical_focal * inverse_depth)
 
     def flow_and_pose(
         self, state: State, previous: State, depth: Tensor | None, intrinsics: Tensor | None, prior: bool = True
-    ) -> tuple[FlowEstimate, Tensor | None]:
-        """Flow to the previous frame and, where depth is known, the pose ``previous_from_current`` B×4×4.
+    ) -> tuple[FlowEstimate, tuple[Tensor, ...]]:
+        """Flow to the previous frame and, where depth is known, ``previous_from_current`` B×4×4, coarse and fine.
 
-        Depth B×1×H×W and pose give the flow of a still scene, from which matching goes on; neither gets gradients there.
-        Without depth, or with ``prior`` false, matching goes on from the coarse flow.
+        Depth B×1×H/2×W/2 and coarse pose give the flow of a still scene, from which matching goes on; neither gets
+        gradients there. Without depth, or with ``prior`` false, matching goes on from the coarse flow.
         """
-        coarse, hidden = self.flow_head.coarse(state, previous)
+        coarse = self.flow_head.coarse(state, previous)
         if depth is None:
-            return self.flow_head.refine(state, previous, coarse, hidden), None
+            return self.flow_head.refine(state, previous, coarse), ()
         depth = depth.detach()
-        pose = self.pose_head(hidden, coarse, depth, intrinsics)
-        still = _still_scene_flow(depth, intrinsics, pose.detach(), state[1].shape[-2:]) if prior else None
-        return self.flow_head.refine(state, previous, coarse, hidden, still), pose
+        pose = self.pose_head.coarse(coarse, depth, intrinsics)
+        still = still_scene_flow(depth, intrinsics, pose.detach(), MIDDLE) if prior else None
+        flow = self.flow_head.refine(state, previous, coarse, still)
+        return flow, (pose, self.pose_head.fine(flow.levels[1], depth, intrinsics, pose))
 
     def forward(
         self,
@@ -121,45 +126,56 @@ class PerceptionNet(nn.Module):
 
         Args:
             image: B×3×H×W, RGB in 0…1; H and W multiples of 32.
-            intrinsics: B×3×3 of the image at this size; depth and pose need it.
+            intrinsics: B×3×3 of the image at this size; depth and pose need it. Semantics without it assume a camera.
             previous: ``state`` of the previous frame; flow and pose need it.
             heads: which of ``HEADS`` to run; with intrinsics, flow and pose run each other and depth; motion runs all.
         """
         features = self.encoder(image)
-        state = self.flow_head.describe(features)
-        logits = half_logits = depth = None
-        if {"semantic", "motion"} & set(heads):
-            half_logits = self.semantic(features)
-            logits = F.interpolate(half_logits, scale_factor=2.0, mode="bilinear", align_corners=False)
-        if intrinsics is not None and {"depth", "flow", "pose", "motion"} & set(heads):
-            depth = self.depth(features, intrinsics)
-        if previous is None or not {"flow", "pose", "motion"} & set(heads):
-            return PerceptionOutput(logits, depth, None, None, None, None, state)
-        flow, pose = self.flow_and_pose(state, previous, depth, intrinsics)
-        motion = None
-        if pose is not None and "motion" in heads:
-            motion = self.own_motion(flow, half_logits, depth, pose, intrinsics)
-        return PerceptionOutput(logits, depth, flow.full, flow.levels, pose, motion, state)
+        state = self.flow_head.describe(features, image)
+        classifies = bool({"semantic", "motion"} & set(heads))
+        measures = intrinsics is not None and bool({"depth", "flow", "pose", "motion"} & set(heads))
+        decoded = logits = depth = None
+        if classifies or measures:
+            assumed = assumed_intrinsics(image, self.config.canonical_focal) if intrinsics is None else intrinsics
+            decoded = self.decode(features, assumed)
+        if classifies:
+            logits = self.semantic(decoded)
+        if measures:
+            depth = self.depth(decoded, intrinsics)
+        flow = pose = motion = None
+        if previous is not None and {"flow", "pose", "motion"} & set(heads):
+            flow, poses = self.flow_and_pose(state, previous, depth, intrinsics)
+            pose = poses[-1] if poses else None
+            if poses and "motion" in heads:
+                motion = self.own_motion(flow, logits, depth, pose, intrinsics)
+        return PerceptionOutput(
+            None if logits is None else _double(logits),
+            None if depth is None else double_depth(depth),
+            None if flow is None else flow.full,
+            None if flow is None else tuple(level.flow for level in flow.levels),
+            pose,
+            motion,
+            state,
+        )
 
     def own_motion(
         self, flow: FlowEstimate, half_logits: Tensor, depth: Tensor, pose: Tensor, intrinsics: Tensor
     ) -> Tensor:
         """Motion logits B×1×H×W; the head reads the other heads' outputs and sends no gradient back to them."""
-        fine, depth = flow.levels[0].detach(), depth.detach()
-        still = _still_scene_flow(depth, intrinsics, pose.detach(), fine.shape[-2:])
-        return self.motion_head(fine, still, flow.hidden.detach(), half_logits.detach(), depth)
+        depth = depth.detach()
+        still = still_scene_flow(depth, intrinsics, pose.detach(), FINE)
+        fine = flow.levels[0]
+        return self.motion_head(fine.flow.detach(), still, fine.hidden.detach(), half_logits.detach(), depth)
 
     def for_inference(self) -> PerceptionNet:
         """Evaluation mode with re-parameterised blocks folded into plain convolutions, in place."""
         return fuse(self.eval()).requires_grad_(False)
 
 
-def _still_scene_flow(depth: Tensor, intrinsics: Tensor, pose: Tensor, size: tuple[int, int]) -> Tensor:
-    """Rigid flow of full-size depth B×1×H×W on a coarser grid, B×2×h×w, in full-size pixels."""
-    stride = depth.shape[-1] // size[1]
-    pooled = 1.0 / F.avg_pool2d(1.0 / depth, stride)
-    scaled = intrinsics.clone()
-    scaled[:, :2] /= stride
-    scaled[:, :2, 2] += 0.5 / stride - 0.5
-    flow, _ = rigid_flow(pooled, scaled, pose)
-    return stride * flow
+def double_depth(depth: Tensor) -> Tensor:
+    """Depth B×1×H/2×W/2 at full size B×1×H×W, interpolated as inverse depth."""
+    return 1.0 / _double(1.0 / depth)
+
+
+def _double(x: Tensor) -> Tensor:
+    return F.interpolate(x, scale_factor=2.0, mode="bilinear", align_corners=False)

@@ -136,7 +136,7 @@ def test_labelled_stills_unify_ignored_ids(stills):
     settings, _ = stills
     settings["stills"]["void"] = [11]
     batch = make_sources(settings)["stills"].batch(np.random.default_rng(0))
-    assert sorted(batch) == ["image", "image_clean", "semantic"]
+    assert sorted(batch) == ["K", "image", "image_clean", "semantic"]
     np.testing.assert_array_equal(batch["semantic"][1, 0, :4], [255, 255, 10, 3])
     np.testing.assert_allclose(batch["image_clean"][0, :, 5, 5], [0, 0, 1], atol=0.02)
 

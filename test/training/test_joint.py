@@ -18,7 +18,8 @@ def images(*names):
 
 
 def still(classes=11):
-    return images("image") | {"semantic": torch.randint(0, classes, (2, HEIGHT, WIDTH), generator=GENERATOR)}
+    labels = torch.randint(0, classes, (2, HEIGHT, WIDTH), generator=GENERATOR)
+    return images("image") | {"semantic": labels, "K": intrinsics()}
 
 
 def intrinsics():
@@ -33,7 +34,6 @@ def pose():
 
 def street():
     return still() | images("previous") | {
-        "K": intrinsics(),
         "depth": torch.full((2, 1, HEIGHT, WIDTH), 8.0),
         "flow": torch.zeros(2, 2, HEIGHT, WIDTH),
         "motion": torch.zeros(2, 1, HEIGHT, WIDTH),
@@ -64,7 +64,7 @@ def test_every_source_teaches_what_it_knows():
     batch = {"street": street(), "drive": drive(), "camvid": still(), "idd": still(7)}
     loss, scalars = joint.step(batch, 1)
     depth = {"depth", "depth_shape", "depth_gradient"}
-    assert terms(scalars, "street") == {"semantic", "flow", "motion", "pose"} | depth
+    assert terms(scalars, "street") == {"semantic", "flow", "matching", "motion", "pose"} | depth
     assert terms(scalars, "drive") == {"photometric", "smoothness", "unsupervised_flow", "pose"}
     assert terms(scalars, "camvid") == terms(scalars, "idd") == {"semantic"}
     weighted = sum(getattr(joint.loss, name.split("/")[1]) * value for name, value in scalars.items())
@@ -79,7 +79,7 @@ def test_frozen_motion_leaves_single_images_and_known_poses():
     assert terms(scalars, "street") == {"semantic", "depth", "depth_shape", "depth_gradient"}
     assert terms(scalars, "drive") == {"photometric", "smoothness"}
     loss.backward()
-    assert reached(joint.network) == {"encoder", "semantic_head", "depth_head"}
+    assert reached(joint.network) == {"encoder", "decoder", "semantic_head", "depth_head"}
 
 
 def test_a_clip_without_poses_learns_from_its_own():

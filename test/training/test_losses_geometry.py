@@ -13,6 +13,7 @@ from geoseg_ros.training.losses.depth import gradient_matching_loss, log_depth_l
 from geoseg_ros.training.losses.flow import (
     augmentation_distillation_loss,
     forward_backward_visibility,
+    matching_loss,
     multilevel_flow_loss,
     range_map_visibility,
     robust_flow_loss,
@@ -231,11 +232,39 @@ def test_multilevel_flow_agrees_with_the_networks_units():
         frame = [
             torch.zeros(1, width, 64 // s, 64 // s) for width, s in zip((32, 64, 96), (4, 8, 16), strict=True)
         ]
-        flow = estimate.refine(frame, frame, *estimate.coarse(frame, frame))
+        flow = estimate.refine(frame, frame, estimate.coarse(frame, frame))
     target = torch.full((1, 2, 64, 64), 0.5 * 16)  # half a pixel at 1/16
-    assert multilevel_flow_loss((flow.full, *flow.levels), target, [1.0] * 4).item() == pytest.approx(
-        0, abs=1e-4
-    )
+    flows = (flow.full, *(level.flow for level in flow.levels))
+    assert multilevel_flow_loss(flows, target, [1.0] * 4).item() == pytest.approx(0, abs=1e-4)
+
+
+def test_matching_loss_is_the_cross_entropy_of_the_four_cells_around_the_target():
+    scores = random(1, 25, 3, 4, seed=5)
+    start = torch.zeros(1, 2, 3, 4, dtype=torch.float64)
+    start[:, 0] = 8.0
+    target = torch.full((1, 2, 24, 32), torch.nan, dtype=torch.float64)
+    target[0, :, 8 + 4, 8 + 4] = torch.tensor([8 + 6.0, -2.0])  # cell (1, 1): 3/4 cell right, 1/4 up of the start
+    probability = scores[0, :, 1, 1].log_softmax(0).view(5, 5)
+    expected = -(0.75 * (0.25 * probability[2, 2] + 0.75 * probability[2, 3]))
+    expected = expected - 0.25 * (0.25 * probability[1, 2] + 0.75 * probability[1, 3])
+    assert matching_loss(scores, start, target, 8).item() == pytest.approx(expected.item())
+
+
+@pytest.mark.parametrize("flow", [(-17.0, 0.0), (0.0, 25.0), (17.0, 0.0)], ids=["outside left", "outside below", "not in reach"])
+def test_matching_loss_leaves_out_what_cannot_be_matched(flow):
+    scores = random(1, 25, 3, 8, seed=6).requires_grad_()
+    target = torch.full((1, 2, 24, 64), torch.nan, dtype=torch.float64)
+    target[0, :, 12, 12] = torch.tensor(flow)
+    loss = matching_loss(scores, torch.zeros(1, 2, 3, 8, dtype=torch.float64), target, 8)
+    loss.backward()
+    assert loss.item() == 0 and scores.grad.abs().max() == 0
+
+
+def test_matching_gradient():
+    scores = random(2, 25, 3, 4, seed=7).requires_grad_()
+    start = random(2, 2, 3, 4, seed=8) * 4
+    target = random(2, 2, 24, 32, seed=9) * 9
+    assert gradcheck(lambda s: matching_loss(s, start, target, 8), (scores,))
 
 
 def test_unsupervised_flow_cannot_escape_through_its_masks():

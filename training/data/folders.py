@@ -13,6 +13,9 @@ from geoseg_ros.training.data import files
 from geoseg_ros.training.data.augmentation import AugmentConfig, Sample
 from geoseg_ros.training.data.source import IGNORE, PairConfig, PairIndex, Source, SourceConfig
 
+ASSUMED_FOCAL = 0.9
+"""Focal length over image width of cameras that are not known."""
+
 
 @dataclass(frozen=True)
 class PosedFolderConfig(PairConfig):
@@ -64,7 +67,7 @@ class LabelledFolderConfig(SourceConfig):
 
 
 class LabelledFolder(Source):
-    """Labelled stills: image, semantic."""
+    """Labelled stills: image, semantic, and the K of a camera that is assumed to look along the image's centre."""
 
     def __init__(
         self, config: LabelledFolderConfig, augmentation: AugmentConfig, size: tuple[int, int], path: Path
@@ -96,7 +99,14 @@ class LabelledFolder(Source):
 
     def raw_sample(self, rng: np.random.Generator) -> Sample:
         i = int(rng.integers(len(self._images)))
-        return {"image": self._images[i], "semantic": self._labels[i]}
+        image = self._images[i]
+        return {"image": image, "semantic": self._labels[i], "K": _assumed_intrinsics(*image.shape[1::-1])}
+
+
+def _assumed_intrinsics(width: int, height: int) -> np.ndarray:
+    """3×3 of a camera of ordinary field of view."""
+    focal = ASSUMED_FOCAL * width
+    return np.array([[focal, 0, (width - 1) / 2], [0, focal, (height - 1) / 2], [0, 0, 1]])
 
 
 @dataclass(frozen=True)

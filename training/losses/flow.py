@@ -2,12 +2,14 @@
 
 Flow is B×2×H×W (x, y) in pixels of the full-size image; ``flow_to_previous`` lives on the current grid.
 Sources: Sun et al. 2018, PWC-Net (robust loss); Meister et al. 2018, UnFlow (census, forward-backward check);
-Wang et al. 2018 (range map); Liu et al. 2020, ARFlow (second-order smoothness, augmentation as
+Wang et al. 2018 (range map); Xu et al. 2022, GMFlow
+(matching as classification); Liu et al. 2020, ARFlow (second-order smoothness, augmentation as
 regularisation).
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -57,6 +59,32 @@ def multilevel_flow_loss(
         for flow, weight in zip(flows, weights, strict=True)
     ]
     return torch.stack(losses).sum()
+
+
+def matching_loss(scores: Tensor, start: Tensor, target: Tensor, stride: int) -> Tensor:
+    """Cross-entropy of a level's matching probabilities with where the target flow points, bilinear among four cells.
+
+    scores: B×(2·r+1)²×h×w raw, channel (dy+r)·(2·r+1)+(dx+r) for the offset (dx, dy) in cells around ``start`` B×2×h×w
+    (full-size pixels). target: B×2×H×W with H = stride·h, NaN or inf unknown. Only cells count whose target lies in the
+    window and in the image.
+    """
+    side = math.isqrt(scores.shape[1])
+    height, width = start.shape[-2:]
+    target, known = known_or(target[..., stride // 2 :: stride, stride // 2 :: stride], 0.0)
+    grid = pixel_grid(height, width, start.device, torch.float32)
+    place = grid + target / stride
+    limit = place.new_tensor([width - 1, height - 1]).view(1, 2, 1, 1)
+    offset = (target - start) / stride + (side - 1) / 2
+    known = known.all(1) & ((place >= 0) & (place <= limit) & (offset >= 0) & (offset <= side - 1)).all(1)
+    corner = offset.clamp(0, side - 1 - 1e-3).floor()
+    share = torch.where(known[:, None], offset - corner, 0.0)
+    first = (corner[:, 1] * side + corner[:, 0]).long()[:, None]
+    log_probability = full_precision(scores).log_softmax(1)
+    likelihood = torch.zeros_like(share[:, 0])
+    for dy, part_y in enumerate((1 - share[:, 1], share[:, 1])):
+        for dx, part_x in enumerate((1 - share[:, 0], share[:, 0])):
+            likelihood = likelihood + part_y * part_x * log_probability.gather(1, first + dy * side + dx)[:, 0]
+    return masked_mean(-likelihood, known)
 
 
 def _upsample(flow: Tensor, height: int, width: int) -> Tensor:

@@ -6,7 +6,7 @@ from the mixture. Then, per source:
 - ``semantic``: cross-entropy; a source with a coarser label set teaches unions of classes.
 - ``depth``: log depth, metric and scale-invariant (a camera's height cannot be seen), and its gradients; the sky counts
   as ``far``.
-- ``flow``: multi-level supervision; pairs without ground truth learn from census, smoothness and occlusion (methods.md §6).
+- ``flow``: multi-level supervision, of the matches too; pairs without ground truth learn from census, smoothness and occlusion (methods.md §6).
 - ``motion``: binary cross-entropy of the motion head.
 - ``previous_from_current``: rotation and translation of the pose head.
 - pairs without depth: photometric reprojection through the known pose, else the predicted one (Monodepth2, methods.md §3).
@@ -30,12 +30,14 @@ from geoseg_ros.bundle import Bundle
 from geoseg_ros.colorize import colorize_depth, colorize_flow, colorize_semantic
 from geoseg_ros.labels import LabelSet, label_set, union_map
 from geoseg_ros.networks import create_network
-from geoseg_ros.networks.flow import FlowEstimate
+from geoseg_ros.networks.flow import LEVEL_STRIDES, FlowEstimate
+from geoseg_ros.networks.perception import double_depth
 from geoseg_ros.projection import inverse_warp
 from geoseg_ros.training.config import Recipe
 from geoseg_ros.training.losses.depth import gradient_matching_loss, log_depth_loss, scale_invariant_loss
 from geoseg_ros.training.losses.flow import (
     forward_backward_visibility,
+    matching_loss,
     multilevel_flow_loss,
     unsupervised_flow_loss,
 )
@@ -49,6 +51,9 @@ from geoseg_ros.training.tasks import Batch, register_task
 
 STEPS_PER_BLIND_FLOW = 4
 """Every so many steps flow learns to do without the prior from depth and pose, as for a camera of unknown intrinsics."""
+
+FLOW_EXPONENT = 0.8
+"""Between the mean error that is reported (1) and the robust loss of PWC-Net (0.4)."""
 
 LICENCE = "research use: trained on data sets with non-commercial licences (see provenance)"
 
@@ -70,6 +75,7 @@ class JointLoss:
     far: float = 150.0
     flow: float = 0.1
     flow_levels: tuple[float, float, float, float] = (1.0, 0.5, 0.25, 0.25)
+    matching: float = 0.1
     unsupervised_flow: float = 0.5
     motion: float = 1.0
     pose: float = 1.0
@@ -125,9 +131,10 @@ class JointTask:
                     images.append(data[key])
                     slices[source, key] = slice(start, start + len(data[key]))
                     start += len(data[key])
+        images = torch.cat(images)
         with self.autocast():
-            features = self.network.encoder(torch.cat(images))
-            states = self.network.flow_head.describe(features) if self.learns_motion else ()
+            features = self.network.encoder(images)
+            states = self.network.flow_head.describe(features, images) if self.learns_motion else ()
         parts = {}
         for source, data in batch.items():
             now, before = slices[source, "image"], slices.get((source, "previous"))
@@ -139,15 +146,17 @@ class JointTask:
         losses: dict[str, Tensor] = {}
         data = part.batch
         logits = depth = pose = None
+        intrinsics = data["K"]
         with self.autocast():
+            decoded = self.network.decode(part.features, intrinsics)
             if "semantic" in data:
-                logits = self.network.semantic(part.features)
-            if "K" in data:
-                depth = self.network.depth(part.features, data["K"])
+                logits = self.network.semantic(decoded)
+            if {"depth", "previous"} & data.keys():
+                depth = self.network.depth(decoded, intrinsics)
         if logits is not None:
             losses["semantic"] = self._semantic(source, logits, data["semantic"], step)
         if "depth" in data:
-            losses.update(self._depth(depth, data["depth"]))
+            losses.update(self._depth(depth, data["depth"], step))
         if part.previous_state is not None:
             motion_losses, pose = self._motion(part, logits, depth, step)
             losses.update(motion_losses)
@@ -156,8 +165,10 @@ class JointTask:
             losses.update(self._reprojection(data, depth, pose))
         return losses
 
-    def _depth(self, depth: Tensor, target: Tensor) -> dict[str, Tensor]:
+    def _depth(self, depth: Tensor, target: Tensor, step: int) -> dict[str, Tensor]:
         far = self.loss.far
+        offset = step % 2
+        target = target[..., offset::2, offset::2]
         return {
             "depth": log_depth_loss(depth, target, far=far, inverse=False),
             "depth_shape": scale_invariant_loss(depth, target, far=far, inverse=False, variance_focus=0.85),
@@ -172,20 +183,23 @@ class JointTask:
         data, intrinsics = part.batch, part.batch["K"]
         prior = step % STEPS_PER_BLIND_FLOW > 0
         with self.autocast():
-            flow, pose = self.network.flow_and_pose(part.state, part.previous_state, depth, intrinsics, prior)
+            flow, poses = self.network.flow_and_pose(part.state, part.previous_state, depth, intrinsics, prior)
         if "flow" in data:
+            levels = tuple(level.flow for level in flow.levels)
             losses["flow"] = multilevel_flow_loss(
-                (flow.full, *flow.levels), data["flow"], self.loss.flow_levels, exponent=0.6
+                (flow.full, *levels), data["flow"], self.loss.flow_levels, exponent=FLOW_EXPONENT
             )
+            matches = zip(flow.levels, LEVEL_STRIDES)
+            losses["matching"] = sum(matching_loss(m.scores, m.start, data["flow"], s) for m, s in matches)
         elif self.loss.unsupervised_flow:
             losses["unsupervised_flow"] = self._unsupervised_flow(part, flow)
         if "motion" in data and logits is not None:
             with self.autocast():
-                moving = self.network.own_motion(flow, logits, depth, pose, intrinsics)
+                moving = self.network.own_motion(flow, logits, depth, poses[-1], intrinsics)
             losses["motion"] = motion_loss(moving, data["motion"], positive_weight=2.0)
         if "previous_from_current" in data:
-            losses["pose"] = pose_loss(pose, data["previous_from_current"])
-        return losses, pose
+            losses["pose"] = sum(pose_loss(pose, data["previous_from_current"]) for pose in poses)
+        return losses, poses[-1]
 
     def _semantic(self, source: str, logits: Tensor, target: Tensor, step: int) -> Tensor:
         """Cross-entropy at the logits' half size; alternate steps read the upper-left and the lower-right pixel of four."""
@@ -197,6 +211,7 @@ class JointTask:
 
     def _reprojection(self, data: dict[str, Tensor], depth: Tensor, pose: Tensor) -> dict[str, Tensor]:
         current, previous = data["image_clean"], data["previous_clean"]
+        depth = double_depth(depth)
         warped, valid, _ = inverse_warp(previous, depth, data["K"], pose)
         error, _ = minimum_reprojection(current, [warped], [previous], [valid])
         return {"photometric": error.mean(), "smoothness": first_order_smoothness(1.0 / depth, current)}

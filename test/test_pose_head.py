@@ -1,0 +1,67 @@
+"""The network's least-squares pose: exact on exact flow, sturdy against outliers and wrong depth, differentiable."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from geoseg_ros.networks.pose import pool_depth, solve_pose, still_scene_flow
+from geoseg_ros.projection import pose_from_vector
+
+INTRINSICS = torch.tensor([[[370.0, 0, 319.5], [0, 365.0, 95.5], [0, 0, 1]]])
+MOTIONS = {
+    "drive": [0.003, -0.01, 0.002, 0.05, -0.02, 0.9],
+    "turn back": [0.0, 0.03, 0.0, 0.0, 0.0, -1.2],
+    "stand": [0.0] * 6,
+}
+
+
+def scene(motion, stride):
+    """Depth at half size, the true pose, the flow of the still scene, and a confidence of one half."""
+    torch.manual_seed(3)
+    depth = 3 + 30 * torch.rand(1, 1, 96, 320)
+    pose = pose_from_vector(torch.tensor([MOTIONS[motion]]))
+    return depth, pose, still_scene_flow(depth, INTRINSICS, pose, stride), torch.zeros(1, 1, 192 // stride, 640 // stride)
+
+
+def error(estimate, pose):
+    return (estimate - pose).abs().max().item()
+
+
+@pytest.mark.parametrize("stride", [8, 16])
+@pytest.mark.parametrize("motion", MOTIONS)
+def test_exact_flow_gives_the_exact_pose(motion, stride):
+    depth, pose, flow, confidence = scene(motion, stride)
+    assert error(solve_pose(flow, confidence, depth, INTRINSICS, torch.eye(4)[None], stride, 5), pose) < 1e-5
+
+
+def test_noise_outliers_and_wrong_depth_do_little_harm():
+    depth, pose, flow, confidence = scene("drive", 8)
+    flow = flow + torch.randn_like(flow)
+    flow[..., :16] += 12  # a fifth of the picture moves by itself
+    wrong = depth * (1 + 0.15 * torch.randn_like(depth)).clamp(min=0.3)
+    estimate = solve_pose(flow, confidence, wrong, INTRINSICS, torch.eye(4)[None], 8, 6)
+    assert error(estimate[:, :3, :3], pose[:, :3, :3]) < 2e-3
+    assert error(estimate[:, :3, 3], pose[:, :3, 3]) < 0.06
+
+
+def test_what_has_no_confidence_has_no_say():
+    depth, pose, flow, confidence = scene("drive", 16)
+    flow[..., :24] += 30  # more than half of the picture
+    confidence[..., :24] = -30.0
+    assert error(solve_pose(flow, confidence, depth, INTRINSICS, torch.eye(4)[None], 16, 8), pose) < 0.02
+
+
+def test_confidence_learns_to_leave_out_what_moves():
+    depth, pose, flow, confidence = scene("drive", 16)
+    flow[..., :12] += 5
+    confidence.requires_grad_()
+    estimate = solve_pose(flow, confidence, depth, INTRINSICS, torch.eye(4)[None], 16, 3)
+    (estimate - pose).square().sum().backward()
+    assert torch.isfinite(confidence.grad).all()
+    assert confidence.grad[..., :12].mean() > 0 > confidence.grad[..., 12:].mean()
+
+
+def test_depth_is_pooled_as_inverse_depth():
+    depth = torch.tensor([[1.0, 1.0], [4.0, torch.inf]]).view(1, 1, 2, 2)
+    assert pool_depth(depth, 4).item() == pytest.approx(4 / 2.25)
