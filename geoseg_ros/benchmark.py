@@ -119,7 +119,7 @@ def time_node(
     height: int,
     seconds: float,
     rate: float,
-    precision: str = "float32",
+    precision: str = "auto",
     domain: int | None = None,
     on_state: Callable[[str], None] = lambda text: None,
 ) -> NodeTimes:

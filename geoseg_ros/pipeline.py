@@ -42,7 +42,7 @@ class Pipeline:
     Args:
         model: a bundle, or the path of a model file.
         device: ``auto`` (CUDA where there is one), ``cpu``, ``cuda``, ``cuda:1`` …
-        precision: ``float32``, ``float16`` or ``bfloat16``.
+        precision: ``float32``, ``float16``, ``bfloat16``, or ``auto`` (:mod:`geoseg_ros.backends.precision`).
         backend: a name in :data:`geoseg_ros.backends.BACKENDS`.
         input_area: pixels of the network's input; ``None`` takes the model's own.
         motion_method: one of :data:`geoseg_ros.motion.MOTION_METHODS`.
@@ -55,7 +55,7 @@ class Pipeline:
         self,
         model: Bundle | str | Path,
         device: str = "auto",
-        precision: str = "float32",
+        precision: str = "auto",
         backend: str = "auto",
         input_area: int | None = None,
         motion_method: str = LEARNED,
@@ -69,7 +69,7 @@ class Pipeline:
         self.input_area = input_area or self.bundle.input_size[0] * self.bundle.input_size[1]
         self.backend = create_backend(backend, self.bundle, self.device, precision)
         self.metric = bool(self.bundle.provenance.get("metric", False))
-        self._dynamic = torch.tensor(self.labels.dynamic_ids, dtype=torch.long)
+        self._dynamic = np.isin(np.arange(256), self.labels.dynamic_ids)
         self.reset()
 
     def reset(self) -> None:
@@ -166,12 +166,15 @@ class Pipeline:
         if raw.logits is None:
             return None
         shape = result.image.shape[:2]
-        probability, ids = raw.logits[0].softmax(0).max(0)
+        logits = raw.logits[0]
+        best, ids = logits.max(0)
+        classes = ids.to(torch.uint8).cpu().numpy()
         if "semantic" in outputs:
-            result.semantic = _resize(ids.to(torch.uint8).cpu().numpy(), shape, cv2.INTER_NEAREST)
+            result.semantic = _resize(classes, shape, cv2.INTER_NEAREST)
         if "confidence" in outputs:
-            result.confidence = _resize(probability.float().cpu().numpy(), shape, cv2.INTER_LINEAR)
-        return torch.isin(ids.cpu(), self._dynamic).numpy()
+            probability = (best - logits.logsumexp(0)).exp()
+            result.confidence = _resize(probability.cpu().numpy(), shape, cv2.INTER_LINEAR)
+        return self._dynamic[classes]
 
     def _ego_pose(self, raw: PerceptionOutput, camera: PinholeCamera, dynamic: np.ndarray | None) -> PoseEstimate:
         """The network's pose, refined to explain its flow with its depth where nothing can move by itself."""

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from geoseg_ros.backends.precision import resolve_precision
 from geoseg_ros.bundle import Bundle
 from geoseg_ros.camera import PinholeCamera
 from geoseg_ros.errors import BundleError, ConfigError, ImageError
@@ -33,7 +34,7 @@ def bundle():
 
 @pytest.fixture
 def pipeline(bundle):
-    return Pipeline(bundle, device="cpu")
+    return Pipeline(bundle, device="cpu", precision="float32")
 
 
 def picture(seed):
@@ -66,7 +67,7 @@ def test_every_output_has_the_image_size_type_and_range(pipeline):
 
 
 def test_outputs_equal_the_network_at_its_own_size(bundle):
-    pipeline = Pipeline(bundle, input_area=WIDTH * HEIGHT)
+    pipeline = Pipeline(bundle, precision="float32", input_area=WIDTH * HEIGHT)
     network = create_network("perception", bundle.config).eval()
     network.load_state_dict(bundle.weights)
     tensors = [torch.from_numpy(picture(seed)).permute(2, 0, 1)[None].float() / 255 for seed in (0, 1)]
@@ -83,7 +84,7 @@ def test_outputs_equal_the_network_at_its_own_size(bundle):
 
 def test_flow_scales_with_the_image(bundle):
     """Published vectors are pixels of the image, not of the network's input."""
-    small, large = Pipeline(bundle), Pipeline(bundle)
+    small, large = (Pipeline(bundle, precision="float32") for _ in range(2))
     blocks = [np.kron(picture(seed)[::2, ::2], np.ones((2, 2, 1), np.uint8)) for seed in (0, 1)]
     flows = []
     for pipeline, factor in ((small, 1), (large, 2)):
@@ -145,7 +146,7 @@ def test_a_model_without_metric_scale_says_so(bundle):
 
 
 def test_odometry_scales_depth_and_ego_motion_alike(bundle):
-    plain, driven = Pipeline(bundle), Pipeline(bundle)
+    plain, driven = (Pipeline(bundle, precision="float32") for _ in range(2))
     for i in range(ENOUGH + 1):
         without = plain.step(picture(i), CAMERA, (i + 1) * STEP)
         result = driven.step(picture(i), CAMERA, (i + 1) * STEP, speed=20.0)
@@ -159,7 +160,7 @@ def test_odometry_scales_depth_and_ego_motion_alike(bundle):
 
 
 def test_depth_alone_is_scaled_too(bundle):
-    pipeline = Pipeline(bundle)
+    pipeline = Pipeline(bundle, precision="float32")
     for i in range(ENOUGH + 1):
         result = pipeline.step(picture(i), CAMERA, (i + 1) * STEP, {"depth"}, speed=20.0)
     assert pipeline.scale.known and result.ego_motion is None
@@ -187,6 +188,33 @@ def test_a_distorted_camera_is_rectified(pipeline):
 def test_warm_up_leaves_no_trace(pipeline):
     pipeline.warm_up(WIDTH, HEIGHT, CAMERA)
     assert np.isnan(pipeline.step(picture(0), CAMERA, 0).flow).all()
+
+
+def test_half_precision_stays_close(bundle, pipeline):
+    half = Pipeline(bundle, device="cpu", precision="bfloat16")
+    results = []
+    for each in (pipeline, half):
+        each.reset()
+        each.step(picture(0), CAMERA, STEP)
+        results.append(each.step(picture(1), CAMERA, 2 * STEP))
+    exact, rounded = results
+    np.testing.assert_allclose(rounded.depth, exact.depth, rtol=0.05)
+    assert np.abs(rounded.confidence - exact.confidence).max() < 0.05
+
+
+@pytest.mark.parametrize(
+    "device, capabilities, expected",
+    [
+        ("cuda:0", {}, "float16"),
+        ("cpu", {"avx512_bf16": True}, "bfloat16"),
+        ("cpu", {"amx_bf16": True, "avx512_bf16": False}, "bfloat16"),
+        ("cpu", {"avx2": True, "avx512_bf16": False}, "float32"),
+    ],
+)
+def test_automatic_precision_is_the_fastest_of_the_device(monkeypatch, device, capabilities, expected):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capabilities, raising=False)
+    assert resolve_precision("auto", device) == expected
+    assert resolve_precision("float32", device) == "float32"
 
 
 def test_bad_input_is_named(pipeline, bundle):

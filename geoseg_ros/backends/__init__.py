@@ -6,6 +6,7 @@ from typing import Protocol
 
 from torch import Tensor
 
+from geoseg_ros.backends.precision import resolve_precision
 from geoseg_ros.bundle import Bundle
 from geoseg_ros.errors import ConfigError
 from geoseg_ros.networks.perception import PerceptionOutput, State
@@ -28,7 +29,7 @@ def create_backend(name: str, bundle: Bundle, device: str, precision: str) -> Ba
     Args:
         name: one of ``BACKENDS``; ``auto`` takes the fastest that is installed for the device.
         device: a torch device such as ``cpu`` or ``cuda:0``.
-        precision: ``float32``, ``float16`` or ``bfloat16``.
+        precision: ``float32``, ``float16`` or ``bfloat16``, or ``auto`` for the fastest on the device.
 
     Raises:
         ConfigError: unknown backend or precision.
@@ -38,4 +39,4 @@ def create_backend(name: str, bundle: Bundle, device: str, precision: str) -> Ba
         raise ConfigError(f"backend is {name!r}; expected one of {', '.join(BACKENDS)}")
     from geoseg_ros.backends.eager import EagerBackend
 
-    return EagerBackend(bundle, device, precision)
+    return EagerBackend(bundle, device, resolve_precision(precision, device))

@@ -6,22 +6,19 @@ import torch
 from torch import Tensor
 
 from geoseg_ros.backends.loading import load_network
+from geoseg_ros.backends.precision import PRECISIONS
 from geoseg_ros.bundle import Bundle
-from geoseg_ros.errors import ConfigError
+from geoseg_ros.networks.blocks import store_convolutions_as
 from geoseg_ros.networks.perception import PerceptionOutput, State
-
-PRECISIONS = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
 
 
 class EagerBackend:
     """Runs the network with fused blocks in channels-last memory; half precision by autocast."""
 
     def __init__(self, bundle: Bundle, device: str, precision: str):
-        if precision not in PRECISIONS:
-            raise ConfigError(f"precision is {precision!r}; expected one of {', '.join(PRECISIONS)}")
         self.device = torch.device(device)
         self.dtype = PRECISIONS[precision]
-        network = load_network(bundle).for_inference()
+        network = store_convolutions_as(self.dtype, load_network(bundle).for_inference())
         self.network = network.to(self.device, memory_format=torch.channels_last)
 
     @torch.inference_mode()

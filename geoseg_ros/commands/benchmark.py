@@ -24,7 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--size", type=_size, default=(640, 192), metavar="WxH", help="image size (default 640x192)"
     )
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
-    parser.add_argument("--precision", default="float32", help="float32, float16 or bfloat16")
+    parser.add_argument("--precision", default="auto", help="auto, float32, float16 or bfloat16")
     parser.add_argument("--seconds", type=float, default=5.0, help="how long each part takes (default 5)")
     parser.add_argument(
         "--node",

@@ -43,6 +43,22 @@ class RepConv(nn.Module):
         return nn.Sequential(fused, self.activation)
 
 
+class ExactConv(nn.Conv2d):
+    """Convolution in float32, whatever the precision around it: for depth, flow and confidence, whose last bits count."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        with torch.autocast(x.device.type, enabled=False):
+            return super().forward(x.float())
+
+
+def store_convolutions_as(dtype: torch.dtype, module: nn.Module) -> nn.Module:
+    """Keep, in place, the weights of ordinary convolutions in ``dtype``, so that autocast need not convert them each time."""
+    for child in module.modules():
+        if type(child) is nn.Conv2d:
+            child.to(dtype)
+    return module
+
+
 def fuse(module: nn.Module) -> nn.Module:
     """Replace, in place, every ``RepConv`` by one convolution.
 

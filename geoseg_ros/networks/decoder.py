@@ -65,14 +65,17 @@ class TopDownDecoder(nn.Module):
 
 
 class DenseHead(nn.Module):
-    """One task's prediction, B×out_channels×H/2×W/2, raw (no activation)."""
+    """One task's prediction, B×out_channels×H/2×W/2, raw (no activation), by a convolution of the type ``last``."""
 
-    def __init__(self, encoder_channels: Sequence[int], out_channels: int, width: int = 24):
+    width = 24
+
+    def __init__(self, encoder_channels: Sequence[int], out_channels: int, last: type[nn.Conv2d] = nn.Conv2d):
         super().__init__()
+        width = self.width
         self.narrow = RepConv(TopDownDecoder.widths[0], width, 3)
         self.lateral = RepConv(encoder_channels[0] + position.CHANNELS, width, 1, activate=False)
         self.refine = RepConv(width, width, 3)
-        self.predict = nn.Conv2d(width, out_channels, 3, padding=1)
+        self.predict = last(width, out_channels, 3, padding=1)
 
     def forward(self, decoded: Decoded) -> Tensor:
         x = upsample_to(self.narrow(decoded.coarse), decoded.fine) + self.lateral(decoded.fine)

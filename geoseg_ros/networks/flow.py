@@ -17,7 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from geoseg_ros.networks.blocks import RepConv
+from geoseg_ros.networks.blocks import ExactConv, RepConv
 from geoseg_ros.projection import warp
 
 FINE, MIDDLE, COARSE = LEVEL_STRIDES = (4, 8, 16)
@@ -132,7 +132,7 @@ class FlowLevel(nn.Module):
         layers = [RepConv(c_in, widths[0], 1)]
         layers.extend(RepConv(a, b, 3) for a, b in zip(widths, widths[1:]))
         self.estimate = nn.Sequential(*layers)
-        self.update = nn.Conv2d(widths[-1], 3, 3, padding=1)
+        self.update = ExactConv(widths[-1], 3, 3, padding=1)
         self.log_sharpness = nn.Parameter(torch.tensor(FIRST_SHARPNESS).log())
 
     def forward(
@@ -147,7 +147,7 @@ class FlowLevel(nn.Module):
         match = torch.einsum("kn,bnhw->bkhw", window_offsets(self.radius, scores.device), probability)
         known = torch.cat([match, probability.amax(1, keepdim=True), local / 8], 1)
         hidden = self.estimate(torch.cat([cosine, current, known.to(current.dtype), *extra], 1))
-        update = self.update(hidden).float()
+        update = self.update(hidden)
         flow = start + stride * (match * update[:, 2:].sigmoid() + update[:, :2])
         return LevelEstimate(flow, hidden, scores, start)
 

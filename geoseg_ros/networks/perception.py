@@ -19,7 +19,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from geoseg_ros.networks.blocks import fuse
+from geoseg_ros.networks.blocks import ExactConv, fuse
 from geoseg_ros.networks.decoder import Decoded, DenseHead, TopDownDecoder
 from geoseg_ros.networks.encoder import create_encoder
 from geoseg_ros.networks.flow import FINE, MIDDLE, FlowEstimate, FlowHead
@@ -77,7 +77,7 @@ class PerceptionNet(nn.Module):
         channels = self.encoder.channels
         self.decoder = TopDownDecoder(channels)
         self.semantic_head = DenseHead(channels, config.classes)
-        self.depth_head = DenseHead(channels, 1)
+        self.depth_head = DenseHead(channels, 1, ExactConv)
         self.flow_head = FlowHead(channels)
         self.pose_head = PoseHead(FlowHead.estimator_widths[2][-1], FlowHead.estimator_widths[1][-1])
         self.motion_head = MotionHead(config.classes, FlowHead.estimator_widths[0][-1])
@@ -95,7 +95,7 @@ class PerceptionNet(nn.Module):
     def depth(self, decoded: Decoded, intrinsics: Tensor) -> Tensor:
         """Depth z in metres at half size, B×1×H/2×W/2, for cameras with the given B×3×3 intrinsics of the full size."""
         nearest, farthest = 1.0 / self.config.min_depth, 1.0 / self.config.max_depth
-        inverse_depth = farthest + (nearest - farthest) * torch.sigmoid(self.depth_head(decoded).float())
+        inverse_depth = farthest + (nearest - farthest) * torch.sigmoid(self.depth_head(decoded))
         return intrinsics[:, :1, :1, None] / (self.config.canonical_focal * inverse_depth)
 
     def flow_and_pose(

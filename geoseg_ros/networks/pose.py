@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from geoseg_ros.networks.blocks import ExactConv
 from geoseg_ros.networks.flow import COARSE, MIDDLE, LevelEstimate
 from geoseg_ros.projection import pixel_grid, pose_from_vector, rigid_flow
 
@@ -32,8 +33,8 @@ class PoseHead(nn.Module):
 
     def __init__(self, coarse_hidden: int, middle_hidden: int):
         super().__init__()
-        self.coarse_confidence = nn.Conv2d(coarse_hidden, 1, 1)
-        self.middle_confidence = nn.Conv2d(middle_hidden, 1, 1)
+        self.coarse_confidence = ExactConv(coarse_hidden, 1, 1)
+        self.middle_confidence = ExactConv(middle_hidden, 1, 1)
 
     def coarse(self, flow: LevelEstimate, depth: Tensor, intrinsics: Tensor) -> Tensor:
         """From the estimate at 1/16, depth B×1×H/2×W/2 (m) and the full-size image's intrinsics B×3×3."""
@@ -55,10 +56,10 @@ def solve_pose(
     ``confidence`` B×1×h×w is raw (a sigmoid follows), depth is B×1×H/2×W/2. Differentiable in flow and confidence.
     """
     with torch.autocast(flow.device.type, enabled=False):
-        flow, weight = flow.float().flatten(2), confidence.float().sigmoid().flatten(1) + MIN_CONFIDENCE
+        flow, weight = flow.flatten(2), confidence.sigmoid().flatten(1) + MIN_CONFIDENCE
         matrix = grid_intrinsics(intrinsics, stride)
         focal, centre = matrix[:, [0, 1], [0, 1]] * stride, matrix[:, [0, 1], [2, 2]]
-        inverse_depth = 1.0 / pool_depth(depth.float(), stride).flatten(1)
+        inverse_depth = 1.0 / pool_depth(depth, stride).flatten(1)
         pixels = pixel_grid(*confidence.shape[-2:], flow.device, torch.float32).flatten(2)
         rays = (pixels - centre[..., None]) * stride / focal[..., None]
         prior = torch.tensor(PRIOR_STD, device=flow.device).pow(-2).diag()

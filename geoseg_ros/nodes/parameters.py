@@ -93,9 +93,9 @@ PARAMETERS: tuple[Declaration, ...] = (
     ),
     Declaration(
         "precision",
-        "float32",
-        "Number format of the computation.",
-        choices=("float32", "float16", "bfloat16"),
+        "auto",
+        "Number format of the computation; auto takes the fastest of the device.",
+        choices=("auto", "float32", "float16", "bfloat16"),
         effect=ON_CONFIGURE,
     ),
     Declaration(

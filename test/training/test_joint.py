@@ -107,7 +107,7 @@ def test_pictures_show_every_source():
     joint = task(street={}, camvid={})
     joint.network.eval()
     pictures = joint.pictures({"street": street(), "camvid": still()})
-    assert pictures["street"].shape == (4 * HEIGHT, WIDTH, 3) and pictures["camvid"].shape == (2 * HEIGHT, WIDTH, 3)
+    assert pictures["street"].shape == (4 * HEIGHT, WIDTH, 3) and pictures["camvid"].shape == (3 * HEIGHT, WIDTH, 3)
     assert all(picture.dtype == np.uint8 for picture in pictures.values())
 
 

@@ -11,7 +11,8 @@ from the mixture. Then, per source:
 - ``previous_from_current``: rotation and translation of the pose head.
 - pairs without depth: photometric reprojection through the known pose, else the predicted one (Monodepth2, methods.md §3).
 
-A recipe that freezes ``flow_head`` trains on single images: several times more of them per minute.
+A recipe that freezes ``flow_head`` trains on single images: several times more of them per minute. One that freezes all that
+single images teach leaves out their losses.
 """
 
 from __future__ import annotations
@@ -54,6 +55,9 @@ STEPS_PER_BLIND_FLOW = 4
 
 FLOW_EXPONENT = 0.8
 """Between the mean error that is reported (1) and the robust loss of PWC-Net (0.4)."""
+
+STILLS = frozenset(("encoder", "decoder", "semantic_head", "depth_head"))
+"""Parts of the network that single images teach."""
 
 LICENCE = "research use: trained on data sets with non-commercial licences (see provenance)"
 
@@ -103,6 +107,7 @@ class JointTask:
         self.labels: LabelSet = label_set(self.loss.labels)
         self.network: nn.Module = create_network("perception", {**recipe.network, "classes": len(self.labels.names)})
         self.learns_motion = "flow_head" not in recipe.freeze
+        self.learns_stills = not STILLS <= set(recipe.freeze)
         self.autocast: Callable[[], AbstractContextManager[Any]] = contextlib.nullcontext
         self._weights = self.loss.class_weights and torch.tensor(self.loss.class_weights)
         self._unions = {
@@ -153,15 +158,15 @@ class JointTask:
                 logits = self.network.semantic(decoded)
             if {"depth", "previous"} & data.keys():
                 depth = self.network.depth(decoded, intrinsics)
-        if logits is not None:
+        if logits is not None and self.learns_stills:
             losses["semantic"] = self._semantic(source, logits, data["semantic"], step)
-        if "depth" in data:
+        if "depth" in data and self.learns_stills:
             losses.update(self._depth(depth, data["depth"], step))
         if part.previous_state is not None:
             motion_losses, pose = self._motion(part, logits, depth, step)
             losses.update(motion_losses)
         pose = data.get("previous_from_current", pose)
-        if "depth" not in data and pose is not None:
+        if "depth" not in data and pose is not None and (self.learns_stills or pose.requires_grad):
             losses.update(self._reprojection(data, depth, pose))
         return losses
 
