@@ -166,23 +166,33 @@ def test_flow_goes_on_from_the_prior_and_without_one_from_the_coarse_estimate(ne
     head = create_network("perception", {"encoder": "lite"}).eval().flow_head
     for level, added in zip(head.levels, (0.0, 0.0, 0.25), strict=True):
         torch.nn.init.zeros_(level.update.weight)
-        level.update.bias.data = torch.tensor([added, added, -50.0])
+        level.update.bias.data = torch.tensor([added, added, -50.0, -50.0])
     state, previous = (network(frames(2)[i : i + 1], heads=()).state for i in (1, 0))
     prior = torch.rand(1, 2, 8, 16) * 9
     coarse = head.coarse(state, previous)
     torch.testing.assert_close(coarse.flow, torch.full((1, 2, 4, 8), 4.0))
-    torch.testing.assert_close(head.refine(state, previous, coarse, prior).levels[1].flow, prior)
-    torch.testing.assert_close(head.refine(state, previous, coarse).full, torch.full((1, 2, *IMAGE), 4.0))
+    torch.testing.assert_close(head.middle(state, previous, coarse, prior).flow, prior)
+    middle = head.middle(state, previous, coarse, None)
+    fine = head.fine(state, previous, middle, torch.rand(1, 2, 16, 32))
+    torch.testing.assert_close(head.full(fine), torch.full((1, 2, *IMAGE), 4.0))
+
+
+def test_full_trust_in_the_alternative_gives_the_alternative():
+    level = FlowLevel(32, radius=3, extra=0, widths=(8, 8)).eval()
+    torch.nn.init.zeros_(level.update.weight)
+    level.update.bias.data = torch.tensor([0.0, 0.0, -50.0, 50.0])
+    frame, alternative = torch.rand(1, 32, 16, 32), 20 * torch.rand(1, 2, 16, 32)
+    torch.testing.assert_close(level(frame, frame, torch.zeros(1, 2, 16, 32), 4, alternative).flow, alternative)
 
 
 def test_a_match_moves_the_flow_by_whole_cells():
     level = FlowLevel(16, radius=3, extra=0, widths=(8, 8)).eval()
     torch.nn.init.zeros_(level.update.weight)
-    level.update.bias.data = torch.tensor([0.0, 0.0, 50.0])
+    level.update.bias.data = torch.tensor([0.0, 0.0, 50.0, -50.0])
     level.log_sharpness.data.fill_(4.0)
     previous = torch.nn.functional.normalize(torch.randn(1, 16, 12, 16), dim=1)
     current = torch.roll(previous, (1, -2), (2, 3))
-    flow = level(current, previous, torch.zeros(1, 2, 12, 16), (), 8).flow
+    flow = level(current, previous, torch.zeros(1, 2, 12, 16), 8).flow
     torch.testing.assert_close(flow[0, :, 6, 8], torch.tensor([16.0, -8.0]), atol=0.1, rtol=0)
 
 

@@ -40,10 +40,12 @@ class LevelEstimate(NamedTuple):
 
 
 class FlowEstimate(NamedTuple):
-    """``full``: B×2×H×W; ``levels``: estimates at 1/4, 1/8, 1/16."""
+    """``full``: B×2×H×W; ``levels``: estimates at 1/4, 1/8, 1/16; ``still``: B×2×H/4×W/4, the flow that depth and pose
+    predict for a still scene, if they are known."""
 
     full: Tensor
     levels: tuple[LevelEstimate, LevelEstimate, LevelEstimate]
+    still: Tensor | None
 
 
 def correlation(current: Tensor, previous: Tensor, radius: int) -> Tensor:
@@ -123,41 +125,55 @@ class MatchingFeatures(nn.Module):
 
 
 class FlowLevel(nn.Module):
-    """One pyramid level: match, then a small estimator that gates the match and adds to it."""
+    """One pyramid level: match around a start, then a small estimator that weighs the match against an alternative."""
 
     def __init__(self, channels: int, radius: int, extra: int, widths: Sequence[int]):
         super().__init__()
         self.radius = radius
-        c_in = (2 * radius + 1) ** 2 + channels + extra + 5
+        c_in = (2 * radius + 1) ** 2 + channels + extra + 7
         layers = [RepConv(c_in, widths[0], 1)]
         layers.extend(RepConv(a, b, 3) for a, b in zip(widths, widths[1:]))
         self.estimate = nn.Sequential(*layers)
-        self.update = ExactConv(widths[-1], 3, 3, padding=1)
+        self.update = ExactConv(widths[-1], 4, 3, padding=1)
         self.log_sharpness = nn.Parameter(torch.tensor(FIRST_SHARPNESS).log())
 
     def forward(
-        self, current: Tensor, previous: Tensor, start: Tensor, extra: Sequence[Tensor], stride: int
+        self,
+        current: Tensor,
+        previous: Tensor,
+        start: Tensor,
+        stride: int,
+        alternative: Tensor | None = None,
+        hidden: Tensor | None = None,
     ) -> LevelEstimate:
-        """Improve the flow ``start`` B×2×h×w (full-size pixels) by matching around it."""
+        """Flow from matching features B×C×h×w of two frames.
+
+        ``start`` B×2×h×w is where matching begins; the result moves from there by the match and a correction, and towards
+        the ``alternative`` B×2×h×w, each as far as the estimator trusts it. Flow is in full-size pixels. ``hidden``: the
+        coarser level's features at this size.
+        """
         local = start / stride
         previous, _ = warp(previous, local)
         cosine = correlation(current, previous.to(current.dtype), self.radius)
         scores = cosine.float() * self.log_sharpness.exp()
         probability = scores.softmax(1)
         match = torch.einsum("kn,bnhw->bkhw", window_offsets(self.radius, scores.device), probability)
-        known = torch.cat([match, probability.amax(1, keepdim=True), local / 8], 1)
-        hidden = self.estimate(torch.cat([cosine, current, known.to(current.dtype), *extra], 1))
+        detour = torch.zeros_like(local) if alternative is None else alternative / stride - local
+        known = torch.cat([match, probability.amax(1, keepdim=True), local / 8, detour / 8], 1).to(current.dtype)
+        inputs = [cosine, current, known] if hidden is None else [cosine, current, known, hidden]
+        hidden = self.estimate(torch.cat(inputs, 1))
         update = self.update(hidden)
-        flow = start + stride * (match * update[:, 2:].sigmoid() + update[:, :2])
+        trust = update[:, 2:].sigmoid()
+        flow = start + stride * (update[:, :2] + trust[:, :1] * match + trust[:, 1:] * detour)
         return LevelEstimate(flow, hidden, scores, start)
 
 
 class FlowHead(nn.Module):
-    """Coarse-to-fine flow on top of the encoder's maps.
+    """Coarse-to-fine flow on top of the encoder's maps, in three steps between which the caller may look at the result.
 
-    Between the coarsest level and the others the caller may insert a prior, the flow that depth and ego-motion predict
-    for a still scene. It carries the estimate through large motion, occlusion and the image border, where nothing can be
-    matched; what moves by itself is found from there by matching.
+    Into each of the later steps the caller may bring a prior, the flow that depth and ego-motion predict for a still scene.
+    It carries the estimate through large motion, occlusion and the image border, where nothing can be matched; what moves
+    by itself is found by matching.
     """
 
     radii = (3, 4, 4)
@@ -166,7 +182,7 @@ class FlowHead(nn.Module):
     def __init__(self, channels: Sequence[int]):
         super().__init__()
         self.describe = MatchingFeatures(channels)
-        extra = (self.estimator_widths[1][-1], self.estimator_widths[2][-1] + 2, 0)
+        extra = (self.estimator_widths[1][-1], self.estimator_widths[2][-1], 0)
         self.levels = nn.ModuleList(
             FlowLevel(w, r, e, widths)
             for w, r, e, widths in zip(self.describe.widths, self.radii, extra, self.estimator_widths)
@@ -177,26 +193,27 @@ class FlowHead(nn.Module):
         """The estimate at 1/16 from the matching features of two frames."""
         batch, _, height, width = current[2].shape
         still = torch.zeros(batch, 2, height, width, dtype=torch.float32, device=current[2].device)
-        return self.levels[2](current[2], previous[2], still, (), COARSE)
+        return self.levels[2](current[2], previous[2], still, COARSE)
 
-    def refine(
-        self,
-        current: Sequence[Tensor],
-        previous: Sequence[Tensor],
-        coarse: LevelEstimate,
-        prior: Tensor | None = None,
-    ) -> FlowEstimate:
-        """From the coarse estimate, or the ``prior`` B×2×H/8×W/8 (full-size pixels) in its place, to full size."""
-        flow = _resize(coarse.flow, current[1])
-        difference = torch.zeros_like(flow) if prior is None else (flow - prior) / MIDDLE / 8
-        extra = (_resize(coarse.hidden, current[1]), difference.to(coarse.hidden.dtype))
-        start = flow if prior is None else prior
-        middle = self.levels[1](current[1], previous[1], start, extra, MIDDLE)
-        extra = (_resize(middle.hidden, current[0]),)
-        fine = self.levels[0](current[0], previous[0], _resize(middle.flow, current[0]), extra, FINE)
+    def middle(
+        self, current: Sequence[Tensor], previous: Sequence[Tensor], coarse: LevelEstimate, prior: Tensor | None
+    ) -> LevelEstimate:
+        """The estimate at 1/8: around the prior B×2×H/8×W/8 with the coarse estimate as alternative, or around the latter."""
+        flow, hidden = _resize(coarse.flow, current[1]), _resize(coarse.hidden, current[1])
+        start, alternative = (flow, None) if prior is None else (prior, flow)
+        return self.levels[1](current[1], previous[1], start, MIDDLE, alternative, hidden)
+
+    def fine(
+        self, current: Sequence[Tensor], previous: Sequence[Tensor], middle: LevelEstimate, prior: Tensor | None
+    ) -> LevelEstimate:
+        """The estimate at 1/4: around the middle one, with the prior B×2×H/4×W/4 as alternative."""
+        flow, hidden = _resize(middle.flow, current[0]), _resize(middle.hidden, current[0])
+        return self.levels[0](current[0], previous[0], flow, FINE, prior, hidden)
+
+    def full(self, fine: LevelEstimate) -> Tensor:
+        """Flow at full size, B×2×H×W."""
         half = convex_upsample(fine.flow, self.upsample_weights(fine.hidden), CONVEX_FACTOR)
-        full = F.interpolate(half, scale_factor=2.0, mode="bilinear", align_corners=False)
-        return FlowEstimate(full, (fine, middle, coarse))
+        return F.interpolate(half, scale_factor=2.0, mode="bilinear", align_corners=False)
 
 
 def _resize(x: Tensor, reference: Tensor) -> Tensor:

@@ -103,17 +103,21 @@ class PerceptionNet(nn.Module):
     ) -> tuple[FlowEstimate, tuple[Tensor, ...]]:
         """Flow to the previous frame and, where depth is known, ``previous_from_current`` B×4×4, coarse and fine.
 
-        Depth B×1×H/2×W/2 and coarse pose give the flow of a still scene, from which matching goes on; neither gets
-        gradients there. Without depth, or with ``prior`` false, matching goes on from the coarse flow.
+        Depth B×1×H/2×W/2 and pose give the flow of a still scene, a prior for the next level; neither gets gradients
+        there. Without depth, or with ``prior`` false, flow comes from matching alone.
         """
-        coarse = self.flow_head.coarse(state, previous)
-        if depth is None:
-            return self.flow_head.refine(state, previous, coarse), ()
-        depth = depth.detach()
-        pose = self.pose_head.coarse(coarse, depth, intrinsics)
-        still = still_scene_flow(depth, intrinsics, pose.detach(), MIDDLE) if prior else None
-        flow = self.flow_head.refine(state, previous, coarse, still)
-        return flow, (pose, self.pose_head.fine(flow.levels[1], depth, intrinsics, pose))
+        head, poses, still = self.flow_head, [], {MIDDLE: None, FINE: None}
+        coarse = head.coarse(state, previous)
+        if depth is not None:
+            depth = depth.detach()
+            poses.append(self.pose_head.coarse(coarse, depth, intrinsics))
+            still[MIDDLE] = still_scene_flow(depth, intrinsics, poses[-1].detach(), MIDDLE)
+        middle = head.middle(state, previous, coarse, still[MIDDLE] if prior else None)
+        if depth is not None:
+            poses.append(self.pose_head.fine(middle, depth, intrinsics, poses[-1]))
+            still[FINE] = still_scene_flow(depth, intrinsics, poses[-1].detach(), FINE)
+        fine = head.fine(state, previous, middle, still[FINE] if prior else None)
+        return FlowEstimate(head.full(fine), (fine, middle, coarse), still[FINE]), tuple(poses)
 
     def forward(
         self,
@@ -147,7 +151,7 @@ class PerceptionNet(nn.Module):
             flow, poses = self.flow_and_pose(state, previous, depth, intrinsics)
             pose = poses[-1] if poses else None
             if poses and "motion" in heads:
-                motion = self.own_motion(flow, logits, depth, pose, intrinsics)
+                motion = self.own_motion(flow, logits, depth)
         return PerceptionOutput(
             None if logits is None else _double(logits),
             None if depth is None else double_depth(depth),
@@ -158,14 +162,15 @@ class PerceptionNet(nn.Module):
             state,
         )
 
-    def own_motion(
-        self, flow: FlowEstimate, half_logits: Tensor, depth: Tensor, pose: Tensor, intrinsics: Tensor
-    ) -> Tensor:
-        """Motion logits B×1×H×W; the head reads the other heads' outputs and sends no gradient back to them."""
-        depth = depth.detach()
-        still = still_scene_flow(depth, intrinsics, pose.detach(), FINE)
+    def own_motion(self, flow: FlowEstimate, logits: Tensor, depth: Tensor) -> Tensor:
+        """Motion logits B×1×H×W from logits and depth at half size and a flow estimate with ``still``.
+
+        The head reads the other heads' outputs and sends no gradient back to them.
+        """
         fine = flow.levels[0]
-        return self.motion_head(fine.flow.detach(), still, fine.hidden.detach(), half_logits.detach(), depth)
+        return self.motion_head(
+            fine.flow.detach(), flow.still, fine.hidden.detach(), logits.detach(), depth.detach()
+        )
 
     def for_inference(self) -> PerceptionNet:
         """Evaluation mode with re-parameterised blocks folded into plain convolutions, in place."""

@@ -232,9 +232,11 @@ def test_multilevel_flow_agrees_with_the_networks_units():
         frame = [
             torch.zeros(1, width, 64 // s, 64 // s) for width, s in zip((32, 64, 96), (4, 8, 16), strict=True)
         ]
-        flow = estimate.refine(frame, frame, estimate.coarse(frame, frame))
+        coarse = estimate.coarse(frame, frame)
+        middle = estimate.middle(frame, frame, coarse, None)
+        fine = estimate.fine(frame, frame, middle, None)
+        flows = (estimate.full(fine), fine.flow, middle.flow, coarse.flow)
     target = torch.full((1, 2, 64, 64), 0.5 * 16)  # half a pixel at 1/16
-    flows = (flow.full, *(level.flow for level in flow.levels))
     assert multilevel_flow_loss(flows, target, [1.0] * 4).item() == pytest.approx(0, abs=1e-4)
 
 

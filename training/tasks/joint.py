@@ -200,7 +200,7 @@ class JointTask:
             losses["unsupervised_flow"] = self._unsupervised_flow(part, flow)
         if "motion" in data and logits is not None:
             with self.autocast():
-                moving = self.network.own_motion(flow, logits, depth, poses[-1], intrinsics)
+                moving = self.network.own_motion(flow, logits, depth)
             losses["motion"] = motion_loss(moving, data["motion"], positive_weight=2.0)
         if "previous_from_current" in data:
             losses["pose"] = sum(pose_loss(pose, data["previous_from_current"]) for pose in poses)
