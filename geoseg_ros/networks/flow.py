@@ -51,7 +51,7 @@ class FlowEstimate(NamedTuple):
 def correlation(current: Tensor, previous: Tensor, radius: int) -> Tensor:
     """Product of ``current`` with ``previous`` shifted by every offset in a window; outside the image is zero.
 
-    B×C×h×w twice → B×(2·radius+1)²×h×w; channel (dy+radius)·(2·radius+1)+(dx+radius) holds offset (dx, dy).
+    B×C×h×w twice → B×(2·radius+1)²×h×w, channels last in memory; channel (dy+radius)·(2·radius+1)+(dx+radius) holds offset (dx, dy).
     Tile by tile, one matrix product compares the tile's pixels with all pixels in reach of any of them, and a gather
     picks the wanted ones: several times faster than shifting the whole image once per offset.
     """
@@ -65,8 +65,8 @@ def correlation(current: Tensor, previous: Tensor, radius: int) -> Tensor:
     around = around.unfold(2, reach, TILE).unfold(3, reach, TILE).permute(0, 2, 3, 1, 4, 5)
     products = torch.bmm(tiles, around.reshape(len(tiles), channels, reach**2))
     wanted = _window_indices(radius, current.device).expand(len(tiles), -1, -1)
-    cost = products.gather(2, wanted).view(batch, rows, columns, TILE, TILE, -1).permute(0, 5, 1, 3, 2, 4)
-    return cost.reshape(batch, -1, rows * TILE, columns * TILE)[:, :, :height, :width]
+    cost = products.gather(2, wanted).view(batch, rows, columns, TILE, TILE, -1).transpose(2, 3)
+    return cost.reshape(batch, rows * TILE, columns * TILE, -1).permute(0, 3, 1, 2)[:, :, :height, :width]
 
 
 def _window_indices(radius: int, device: torch.device) -> Tensor:
@@ -159,7 +159,8 @@ class FlowLevel(nn.Module):
         probability = scores.softmax(1)
         match = torch.einsum("kn,bnhw->bkhw", window_offsets(self.radius, scores.device), probability)
         detour = torch.zeros_like(local) if alternative is None else alternative / stride - local
-        known = torch.cat([match, probability.amax(1, keepdim=True), local / 8, detour / 8], 1).to(current.dtype)
+        known = torch.cat([match, probability.amax(1, keepdim=True), local / 8, detour / 8], 1)
+        known = known.to(current.dtype, memory_format=torch.channels_last)
         inputs = [cosine, current, known] if hidden is None else [cosine, current, known, hidden]
         hidden = self.estimate(torch.cat(inputs, 1))
         update = self.update(hidden)

@@ -49,8 +49,8 @@ class MotionHead(nn.Module):
             depth: B×1×H/2×W/2 in metres.
         """
         difference = flow - still
-        noise = NOISE + RELATIVE_NOISE * still.norm(dim=1, keepdim=True)
-        distance = difference.norm(dim=1, keepdim=True) / noise
+        noise = NOISE + RELATIVE_NOISE * torch.hypot(still[:, :1], still[:, 1:])
+        distance = torch.hypot(difference[:, :1], difference[:, 1:]) / noise
         scene = torch.cat([10 / depth, logits.softmax(1)], 1)
         geometry = torch.cat([difference / noise, still / 16, distance.log1p(), F.avg_pool2d(scene, 2)], 1)
         features = self.narrow(self.trunk(torch.cat([geometry.to(hidden.dtype), hidden], 1)))

@@ -41,7 +41,8 @@ def position_pyramid(intrinsics: Tensor, focal: float, height: int, width: int) 
     y = (rows.view(1, 1, -1, 1) - cy) / focal * (fx / fy)
     below = (y.clamp(min=NEAREST_TO_HORIZON).log() - LOG_CENTRE) / LOG_SPREAD
     shape = (len(intrinsics), 1, height // 2, width // 2)
-    pyramid = [torch.cat([part.expand(shape) for part in (x, 4 * y, below)], 1)]
+    finest = torch.cat([part.expand(shape) for part in (x, 4 * y, below)], 1)
+    pyramid = [finest.contiguous(memory_format=torch.channels_last)]
     while len(pyramid) < LEVELS:
         pyramid.append(F.avg_pool2d(pyramid[-1], 2))
     return pyramid
