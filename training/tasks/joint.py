@@ -3,11 +3,11 @@
 One encoder pass covers the images of all sources (current and previous frames), so that normalisation statistics come
 from the mixture. Then, per source:
 
-- ``semantic``: cross-entropy; a source with a coarser label set teaches unions of classes.
+- ``semantic``: cross-entropy; a source with a coarser label set teaches unions of classes. And soft Jaccard.
 - ``depth``: log depth, metric and scale-invariant (a camera's height cannot be seen), and its gradients; the sky counts
   as ``far``.
 - ``flow``: multi-level supervision, of the matches too; pairs without ground truth learn from census, smoothness and occlusion (methods.md §6).
-- ``motion``: binary cross-entropy of the motion head.
+- ``motion``: binary cross-entropy of the motion head, and soft Jaccard.
 - ``previous_from_current``: rotation and translation of the pose head.
 - pairs without depth: photometric reprojection through the known pose, else the predicted one (Monodepth2, methods.md §3).
 
@@ -42,6 +42,7 @@ from geoseg_ros.training.losses.flow import (
     multilevel_flow_loss,
     unsupervised_flow_loss,
 )
+from geoseg_ros.training.losses.jaccard import motion_jaccard_loss, semantic_jaccard_loss
 from geoseg_ros.training.losses.motion import motion_loss
 from geoseg_ros.training.losses.photometric import minimum_reprojection
 from geoseg_ros.training.losses.pose import pose_loss
@@ -73,6 +74,7 @@ class JointLoss:
     labels: str = "camvid_11"
     class_weights: tuple[float, ...] | None = None
     semantic: float = 1.0
+    semantic_jaccard: float = 0.0
     depth: float = 0.5
     depth_shape: float = 1.0
     depth_gradient: float = 0.5
@@ -82,6 +84,7 @@ class JointLoss:
     matching: float = 0.1
     unsupervised_flow: float = 0.5
     motion: float = 1.0
+    motion_jaccard: float = 0.0
     pose: float = 1.0
     photometric: float = 1.0
     smoothness: float = 1e-3
@@ -159,7 +162,7 @@ class JointTask:
             if {"depth", "previous"} & data.keys():
                 depth = self.network.depth(decoded, intrinsics)
         if logits is not None and self.learns_stills:
-            losses["semantic"] = self._semantic(source, logits, data["semantic"], step)
+            losses.update(self._semantic(source, logits, data["semantic"], step))
         if "depth" in data and self.learns_stills:
             losses.update(self._depth(depth, data["depth"], step))
         if part.previous_state is not None:
@@ -202,17 +205,22 @@ class JointTask:
             with self.autocast():
                 moving = self.network.own_motion(flow, logits, depth)
             losses["motion"] = motion_loss(moving, data["motion"], positive_weight=2.0)
+            if self.loss.motion_jaccard:
+                losses["motion_jaccard"] = motion_jaccard_loss(moving, data["motion"])
         if "previous_from_current" in data:
             losses["pose"] = sum(pose_loss(pose, data["previous_from_current"]) for pose in poses)
         return losses, poses[-1]
 
-    def _semantic(self, source: str, logits: Tensor, target: Tensor, step: int) -> Tensor:
-        """Cross-entropy at the logits' half size; alternate steps read the upper-left and the lower-right pixel of four."""
+    def _semantic(self, source: str, logits: Tensor, target: Tensor, step: int) -> dict[str, Tensor]:
+        """At the logits' half size; alternate steps read the upper-left and the lower-right pixel of four."""
         offset = step % 2
         target = target[:, offset::2, offset::2]
         if source in self._unions:
-            return union_cross_entropy(logits, target, self._unions[source].to(logits.device))
-        return cross_entropy(logits, target, self._weights)
+            return {"semantic": union_cross_entropy(logits, target, self._unions[source].to(logits.device))}
+        losses = {"semantic": cross_entropy(logits, target, self._weights)}
+        if self.loss.semantic_jaccard:
+            losses["semantic_jaccard"] = semantic_jaccard_loss(logits, target)
+        return losses
 
     def _reprojection(self, data: dict[str, Tensor], depth: Tensor, pose: Tensor) -> dict[str, Tensor]:
         current, previous = data["image_clean"], data["previous_clean"]
