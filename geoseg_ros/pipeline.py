@@ -18,7 +18,7 @@ from geoseg_ros.egomotion import PoseEstimate, refine_pose, twist
 from geoseg_ros.errors import ConfigError, ImageError
 from geoseg_ros.motion import LEARNED, MOTION_METHODS, segment_motion
 from geoseg_ros.networks.encoder import STRIDE
-from geoseg_ros.networks.perception import PerceptionOutput, State
+from geoseg_ros.networks.perception import HEADS, PerceptionOutput, State
 from geoseg_ros.perception import ALL_OUTPUTS, EgoMotion, Perception
 from geoseg_ros.projection import rigid_flow
 from geoseg_ros.scale import ScaleFilter
@@ -129,7 +129,7 @@ class Pipeline:
 
         previous = self._state
         dt = 0.0 if self._stamp is None else (stamp - self._stamp) / NANOSECONDS
-        raw = self.backend.run(tensor, intrinsics, previous, _heads(outputs, speed))
+        raw = self.backend.run(tensor, intrinsics, previous, _heads(outputs))
         if self.device.startswith("cuda"):
             torch.cuda.synchronize(self.device)
         self._state, self._stamp, self._camera = raw.state, stamp, network_camera or size
@@ -241,16 +241,17 @@ class _Stopwatch:
         self.laps[stage], self._last = now - self._last, now
 
 
-def _heads(outputs: Collection[str], speed: float | None) -> frozenset[str]:
-    """The network's heads that the outputs need; depth in metres of the odometry needs the pose as well."""
+def _heads(outputs: Collection[str]) -> frozenset[str]:
+    """The network's heads that the outputs need: depth, for its correction by parallax, needs all."""
+    if {"motion", "depth"} & set(outputs):
+        return frozenset(HEADS)
     heads = set()
-    if {"semantic", "confidence", "motion", "ego_motion"} & set(outputs):
+    if {"semantic", "confidence", "ego_motion"} & set(outputs):
         heads.add("semantic")
-    heads |= {"depth", "flow"} & set(outputs)
-    if {"motion", "ego_motion"} & set(outputs) or (speed is not None and "depth" in outputs):
+    if "flow" in outputs:
+        heads.add("flow")
+    if "ego_motion" in outputs:
         heads |= {"depth", "flow", "pose"}
-    if "motion" in outputs:
-        heads.add("motion")
     return frozenset(heads)
 
 

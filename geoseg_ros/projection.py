@@ -119,8 +119,22 @@ def rigid_flow(depth: Tensor, K: Tensor, T: Tensor) -> tuple[Tensor, Tensor]:
     where depth is positive and the point lies in front of the other camera (it may leave the image). Flow is
     0 where the mask is not true. T = previous_from_current gives flow_to_previous.
     """
-    flow, _, valid = _reproject(depth, K, T)
+    flow, _, valid, _ = _reproject(depth, K, T)
     return flow, valid
+
+
+@_full_precision
+def rigid_flow_and_parallax(depth: Tensor, K: Tensor, T: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """:func:`rigid_flow` and its derivative by the logarithm of inverse depth, B×2×H×W in pixels, and the mask.
+
+    To first order the parallax is the part of the flow that translation causes.
+    """
+    flow, ratio, valid, shift = _reproject(depth, K, T)
+    x, y = _axes(*flow.shape[-2:], flow.device, flow.dtype)
+    moved = torch.cat(
+        [shift[:, :1] - (x + flow[:, :1]) * shift[:, 2:], shift[:, 1:2] - (y + flow[:, 1:]) * shift[:, 2:]], dim=1
+    )
+    return flow, torch.where(valid, moved / ratio, torch.zeros_like(moved)), valid
 
 
 @_full_precision
@@ -132,7 +146,7 @@ def inverse_warp(
     Returns the image, a mask B×1×H×W (true where the point has depth, lies in front of the source camera and
     inside its image) and the point's z in the source camera B×1×H×W (0 where it has none).
     """
-    flow, ratio, valid = _reproject(depth_tgt, K, T_src_from_tgt)
+    flow, ratio, valid, _ = _reproject(depth_tgt, K, T_src_from_tgt)
     warped, inside = warp(image_src, flow)
     finite = torch.isfinite(depth_tgt)
     z = torch.where(finite, depth_tgt, torch.ones_like(depth_tgt)) * ratio
@@ -187,9 +201,9 @@ def invert_pose(T: Tensor) -> Tensor:
     return _pose(rotation, -_product(rotation, T[:, :3, 3:])[..., 0])
 
 
-def _reproject(depth: Tensor, K: Tensor, T: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Flow B×2×H×W, z_other / z_this B×1×H×W and validity; in inverse depth, so that infinity is an ordinary
-    value.
+def _reproject(depth: Tensor, K: Tensor, T: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Flow B×2×H×W, z_other / z_this B×1×H×W, validity, and K t / z B×3×H×W; in inverse depth, so that infinity is an
+    ordinary value.
 
     The homogeneous pixel p moves by d = K (R - 1) K⁻¹ p + K t / z; flow = (d_xy - p d_z) / (1 + d_z). Working
     with the difference keeps small motions exact.
@@ -199,14 +213,14 @@ def _reproject(depth: Tensor, K: Tensor, T: Tensor) -> tuple[Tensor, Tensor, Ten
     inverse_depth = torch.where(known, depth, torch.ones_like(depth)).reciprocal()
     turn = T[:, :3, :3] - torch.eye(3, device=T.device, dtype=T.dtype)
     homography = _product(_product(K, turn), _inverse_intrinsics(K))
-    shift = _product(K, T[:, :3, 3:])[..., None]
-    moved = _linear(homography, depth.shape) + shift * inverse_depth
+    shift = _product(K, T[:, :3, 3:])[..., None] * inverse_depth
+    moved = _linear(homography, depth.shape) + shift
     ratio = 1 + moved[:, 2:]
     valid = known & (ratio > MIN_DEPTH_RATIO)
     scale = torch.where(valid, ratio, torch.ones_like(ratio)).reciprocal()
     scale = torch.where(valid, scale, torch.zeros_like(scale))
     flow = torch.cat([moved[:, :1] - x * moved[:, 2:], moved[:, 1:2] - y * moved[:, 2:]], dim=1) * scale
-    return flow, ratio, valid
+    return flow, ratio, valid, shift
 
 
 def _axes(height: int, width: int, device: Any, dtype: torch.dtype) -> tuple[Tensor, Tensor]:

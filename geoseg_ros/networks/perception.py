@@ -4,7 +4,7 @@
                     │          └─ depth (inverse depth of a canonical camera, scaled by the focal length)
                     └─ matching features ─ coarse flow to the previous frame's ─ pose (least squares, with depth)
                             │                                                     └─ rigid flow ─ full flow ─ motion
-                            └─ state for the next frame
+                            └─ state for the next frame                    depth, flow, pose, motion ─ corrected depth
 
 The encoder runs once per frame for all heads; only the previous frame's matching features are kept.
 """
@@ -24,6 +24,7 @@ from geoseg_ros.networks.decoder import Decoded, DenseHead, TopDownDecoder
 from geoseg_ros.networks.encoder import create_encoder
 from geoseg_ros.networks.flow import FINE, MIDDLE, FlowEstimate, FlowHead
 from geoseg_ros.networks.motion import MotionHead
+from geoseg_ros.networks.parallax import correct_depth
 from geoseg_ros.networks.pose import PoseHead, still_scene_flow
 from geoseg_ros.networks.position import assumed_intrinsics, position_pyramid
 
@@ -132,7 +133,8 @@ class PerceptionNet(nn.Module):
             image: B×3×H×W, RGB in 0…1; H and W multiples of 32.
             intrinsics: B×3×3 of the image at this size; depth and pose need it. Semantics without it assume a camera.
             previous: ``state`` of the previous frame; flow and pose need it.
-            heads: which of ``HEADS`` to run; with intrinsics, flow and pose run each other and depth; motion runs all.
+            heads: which of ``HEADS`` to run; with intrinsics, flow and pose run each other and depth; motion runs all, and
+                then depth is corrected by parallax (networks/parallax.py).
         """
         features = self.encoder(image)
         state = self.flow_head.describe(features, image)
@@ -147,14 +149,16 @@ class PerceptionNet(nn.Module):
         if measures:
             depth = self.depth(decoded, intrinsics)
         flow = pose = motion = None
+        full_depth = None if depth is None else double_depth(depth)
         if previous is not None and {"flow", "pose", "motion"} & set(heads):
             flow, poses = self.flow_and_pose(state, previous, depth, intrinsics)
             pose = poses[-1] if poses else None
             if poses and "motion" in heads:
                 motion = self.own_motion(flow, logits, depth)
+                full_depth = correct_depth(full_depth, flow.full, intrinsics, pose, motion.sigmoid())
         return PerceptionOutput(
             None if logits is None else _double(logits),
-            None if depth is None else double_depth(depth),
+            full_depth,
             None if flow is None else flow.full,
             None if flow is None else tuple(level.flow for level in flow.levels),
             pose,

@@ -1,0 +1,77 @@
+"""Depth corrected by parallax: near things follow the flow, far, standing, moving and contradictory ones do not."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+
+from geoseg_ros.networks.parallax import DEPTH_STD, FLOW_STD, correct_depth
+from geoseg_ros.projection import pose_from_vector, rigid_flow, rigid_flow_and_parallax
+
+INTRINSICS = torch.tensor([[[370.0, 0, 63.5], [0, 365.0, 31.5], [0, 0, 1]]])
+DRIVE = pose_from_vector(torch.tensor([[0.003, -0.01, 0.002, 0.05, -0.02, 1.0]]))
+STILL = torch.zeros(1, 1, 64, 128)
+
+
+def scene():
+    torch.manual_seed(5)
+    truth = 3 + 30 * torch.rand(1, 1, 64, 128)
+    return truth, truth * torch.exp(0.2 * torch.randn_like(truth)), rigid_flow(truth, INTRINSICS, DRIVE)[0]
+
+
+def error(depth, truth, where=slice(None)):
+    return ((depth - truth).abs() / truth)[where].mean().item()
+
+
+def test_exact_flow_corrects_what_shows_parallax():
+    truth, seen, flow = scene()
+    _, parallax, _ = rigid_flow_and_parallax(truth, INTRINSICS, DRIVE)
+    clear = parallax.norm(dim=1, keepdim=True) > 10
+    corrected = correct_depth(seen, flow, INTRINSICS, DRIVE, STILL)
+    assert error(seen, truth, clear) > 0.15 and error(corrected, truth, clear) < 0.04
+    assert error(corrected, truth) < error(seen, truth)
+
+
+def test_the_gain_weighs_parallax_against_noise():
+    depth, turn = torch.full((1, 1, 64, 128), 10.0), torch.eye(4)[None].clone()
+    turn[:, 0, 3] = 0.2  # sideways: 7.4 px of flow, all of it parallax
+    flow = rigid_flow(depth, INTRINSICS, turn)[0]
+    measured = flow + torch.tensor([0.37, 0.0]).view(1, 2, 1, 1)
+    gain = 7.4 * 0.37 / (7.4**2 + (FLOW_STD / DEPTH_STD) ** 2)
+    corrected = correct_depth(depth, measured, INTRINSICS, turn, STILL)
+    torch.testing.assert_close(corrected, depth * torch.exp(torch.tensor(-gain)))
+    half = correct_depth(depth, measured, INTRINSICS, turn, STILL + 0.5)
+    torch.testing.assert_close(half, depth * torch.exp(torch.tensor(-gain / 2)))
+
+
+@pytest.mark.parametrize("reason", ["standing camera", "moves by itself", "flow as expected"])
+def test_depth_stays_where_flow_says_nothing(reason):
+    _, seen, flow = scene()
+    pose, moving = DRIVE, STILL
+    if reason == "standing camera":
+        pose = torch.eye(4)[None]
+    elif reason == "moves by itself":
+        moving = STILL + 1
+    else:
+        flow = rigid_flow(seen, INTRINSICS, DRIVE)[0]
+    torch.testing.assert_close(correct_depth(seen, flow, INTRINSICS, pose, moving), seen, rtol=1e-4, atol=0)
+
+
+def test_flow_across_the_epipolar_line_is_not_trusted():
+    depth, turn = torch.full((1, 1, 64, 128), 10.0), torch.eye(4)[None].clone()
+    turn[:, 0, 3] = 0.2
+    wrong = rigid_flow(depth, INTRINSICS, turn)[0] + torch.tensor([3.0, 30.0]).view(1, 2, 1, 1)
+    assert error(correct_depth(depth, wrong, INTRINSICS, turn, STILL), depth) < 0.001
+
+
+def test_parallax_is_the_derivative_of_flow_by_log_inverse_depth():
+    truth = scene()[0].double()
+    matrix, pose = INTRINSICS.double(), DRIVE.double()
+    step = 1e-6
+    ahead, behind = (rigid_flow(truth * math.exp(s), matrix, pose)[0] for s in (-step, step))
+    flow, parallax, valid = rigid_flow_and_parallax(truth, matrix, pose)
+    torch.testing.assert_close(parallax, (ahead - behind) / (2 * step), rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(flow, rigid_flow(truth, matrix, pose)[0])
+    assert valid.all()
