@@ -174,7 +174,7 @@ def test_flow_goes_on_from_the_prior_and_without_one_from_the_coarse_estimate(ne
     torch.testing.assert_close(head.middle(state, previous, coarse, prior).flow, prior)
     middle = head.middle(state, previous, coarse, None)
     fine = head.fine(state, previous, middle, torch.rand(1, 2, 16, 32))
-    torch.testing.assert_close(head.full(fine), torch.full((1, 2, *IMAGE), 4.0))
+    torch.testing.assert_close(head.half(fine), torch.full((1, 2, 32, 64), 4.0))
 
 
 def test_full_trust_in_the_alternative_gives_the_alternative():

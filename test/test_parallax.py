@@ -62,7 +62,7 @@ def test_depth_stays_where_flow_says_nothing(reason):
 def test_flow_across_the_epipolar_line_is_not_trusted():
     depth, turn = torch.full((1, 1, 64, 128), 10.0), torch.eye(4)[None].clone()
     turn[:, 0, 3] = 0.2
-    wrong = rigid_flow(depth, INTRINSICS, turn)[0] + torch.tensor([3.0, 30.0]).view(1, 2, 1, 1)
+    wrong = rigid_flow(depth, INTRINSICS, turn)[0] + torch.tensor([1.5, 30.0]).view(1, 2, 1, 1)
     assert error(correct_depth(depth, wrong, INTRINSICS, turn, STILL), depth) < 0.001
 
 

@@ -40,12 +40,17 @@ class LevelEstimate(NamedTuple):
 
 
 class FlowEstimate(NamedTuple):
-    """``full``: B×2×H×W; ``levels``: estimates at 1/4, 1/8, 1/16; ``still``: B×2×H/4×W/4, the flow that depth and pose
-    predict for a still scene, if they are known."""
+    """``half``: B×2×H/2×W/2 in full-size pixels; ``levels``: estimates at 1/4, 1/8, 1/16; ``still``: B×2×H/4×W/4, the flow
+    that depth and pose predict for a still scene, if they are known."""
 
-    full: Tensor
+    half: Tensor
     levels: tuple[LevelEstimate, LevelEstimate, LevelEstimate]
     still: Tensor | None
+
+    @property
+    def full(self) -> Tensor:
+        """Flow at full size, B×2×H×W."""
+        return F.interpolate(self.half, scale_factor=2.0, mode="bilinear", align_corners=False)
 
 
 def correlation(current: Tensor, previous: Tensor, radius: int) -> Tensor:
@@ -211,10 +216,9 @@ class FlowHead(nn.Module):
         flow, hidden = _resize(middle.flow, current[0]), _resize(middle.hidden, current[0])
         return self.levels[0](current[0], previous[0], flow, FINE, prior, hidden)
 
-    def full(self, fine: LevelEstimate) -> Tensor:
-        """Flow at full size, B×2×H×W."""
-        half = convex_upsample(fine.flow, self.upsample_weights(fine.hidden), CONVEX_FACTOR)
-        return F.interpolate(half, scale_factor=2.0, mode="bilinear", align_corners=False)
+    def half(self, fine: LevelEstimate) -> Tensor:
+        """Flow at half size, B×2×H/2×W/2 in full-size pixels."""
+        return convex_upsample(fine.flow, self.upsample_weights(fine.hidden), CONVEX_FACTOR)
 
 
 def _resize(x: Tensor, reference: Tensor) -> Tensor:

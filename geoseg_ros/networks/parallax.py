@@ -1,8 +1,9 @@
 """Depth from one picture corrected by what the camera's motion shows: parallax.
 
 A point of inverse depth r moves by f(r) between the frames. The single picture knows ln r with a standard deviation
-DEPTH_STD, the measured flow knows f with FLOW_STD, and f changes by g for each unit of ln r; so the most likely
-correction of ln r is the filter gain (Kalman 1960; Matthies, Kanade and Szeliski, IJCV 1989)
+DEPTH_STD, the measured flow knows f with FLOW_STD (pixels at half size, where this is done), and f changes by g for each
+unit of ln r; so the most likely correction of ln r is the filter gain (Kalman 1960; Matthies, Kanade and Szeliski, IJCV
+1989)
 
     g·(flow − f) / (g·g + FLOW_STD² / DEPTH_STD²).
 
@@ -17,7 +18,7 @@ from torch import Tensor
 
 from geoseg_ros.projection import rigid_flow_and_parallax
 
-FLOW_STD = 1.0
+FLOW_STD = 0.5
 DEPTH_STD = 0.2
 MAX_CORRECTION = 0.7
 """Of ln r: a factor of two."""
@@ -28,8 +29,8 @@ def correct_depth(depth: Tensor, flow: Tensor, intrinsics: Tensor, pose: Tensor,
 
     Args:
         depth: B×1×H×W in metres.
-        flow: B×2×H×W, flow_to_previous in pixels.
-        intrinsics: B×3×3.
+        flow: B×2×H×W, flow_to_previous in pixels of this size.
+        intrinsics: B×3×3 of this size.
         pose: B×4×4, previous_from_current.
         moving: B×1×H×W, probability of own motion.
     """

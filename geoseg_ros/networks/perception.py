@@ -25,7 +25,7 @@ from geoseg_ros.networks.encoder import create_encoder
 from geoseg_ros.networks.flow import FINE, MIDDLE, FlowEstimate, FlowHead
 from geoseg_ros.networks.motion import MotionHead
 from geoseg_ros.networks.parallax import correct_depth
-from geoseg_ros.networks.pose import PoseHead, still_scene_flow
+from geoseg_ros.networks.pose import PoseHead, grid_intrinsics, still_scene_flow
 from geoseg_ros.networks.position import assumed_intrinsics, position_pyramid
 
 HEADS = ("semantic", "depth", "flow", "pose", "motion")
@@ -118,7 +118,7 @@ class PerceptionNet(nn.Module):
             poses.append(self.pose_head.fine(middle, depth, intrinsics, poses[-1]))
             still[FINE] = still_scene_flow(depth, intrinsics, poses[-1].detach(), FINE)
         fine = head.fine(state, previous, middle, still[FINE] if prior else None)
-        return FlowEstimate(head.full(fine), (fine, middle, coarse), still[FINE]), tuple(poses)
+        return FlowEstimate(head.half(fine), (fine, middle, coarse), still[FINE]), tuple(poses)
 
     def forward(
         self,
@@ -149,16 +149,16 @@ class PerceptionNet(nn.Module):
         if measures:
             depth = self.depth(decoded, intrinsics)
         flow = pose = motion = None
-        full_depth = None if depth is None else double_depth(depth)
         if previous is not None and {"flow", "pose", "motion"} & set(heads):
             flow, poses = self.flow_and_pose(state, previous, depth, intrinsics)
             pose = poses[-1] if poses else None
             if poses and "motion" in heads:
                 motion = self.own_motion(flow, logits, depth)
-                full_depth = correct_depth(full_depth, flow.full, intrinsics, pose, motion.sigmoid())
+                moving = F.avg_pool2d(motion.sigmoid(), 2)
+                depth = correct_depth(depth, flow.half / 2, grid_intrinsics(intrinsics, 2), pose, moving)
         return PerceptionOutput(
             None if logits is None else _double(logits),
-            full_depth,
+            None if depth is None else double_depth(depth),
             None if flow is None else flow.full,
             None if flow is None else tuple(level.flow for level in flow.levels),
             pose,

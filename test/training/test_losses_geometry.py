@@ -235,7 +235,7 @@ def test_multilevel_flow_agrees_with_the_networks_units():
         coarse = estimate.coarse(frame, frame)
         middle = estimate.middle(frame, frame, coarse, None)
         fine = estimate.fine(frame, frame, middle, None)
-        flows = (estimate.full(fine), fine.flow, middle.flow, coarse.flow)
+        flows = (estimate.half(fine), fine.flow, middle.flow, coarse.flow)
     target = torch.full((1, 2, 64, 64), 0.5 * 16)  # half a pixel at 1/16
     assert multilevel_flow_loss(flows, target, [1.0] * 4).item() == pytest.approx(0, abs=1e-4)
 
