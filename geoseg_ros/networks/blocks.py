@@ -43,12 +43,15 @@ class RepConv(nn.Module):
         return nn.Sequential(fused, self.activation)
 
 
-class ExactConv(nn.Conv2d):
-    """Convolution in float32, whatever the precision around it: for depth, flow and confidence, whose last bits count."""
+class Readout(nn.Conv2d):
+    """A head's last convolution, for depth, flow and the like whose last bits count: B×C×H×W to float32.
+
+    Under autocast the products are rounded to half precision, but the bias, which holds the typical value, is added in
+    float32: what is rounded is the deviation from it.
+    """
 
     def forward(self, x: Tensor) -> Tensor:
-        with torch.autocast(x.device.type, enabled=False):
-            return super().forward(x.float())
+        return self._conv_forward(x, self.weight, None).float() + self.bias[:, None, None]
 
 
 def store_convolutions_as(dtype: torch.dtype, module: nn.Module) -> nn.Module:

@@ -17,7 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from geoseg_ros.networks.blocks import ExactConv, RepConv
+from geoseg_ros.networks.blocks import Readout, RepConv
 from geoseg_ros.projection import warp
 
 FINE, MIDDLE, COARSE = LEVEL_STRIDES = (4, 8, 16)
@@ -139,7 +139,7 @@ class FlowLevel(nn.Module):
         layers = [RepConv(c_in, widths[0], 1)]
         layers.extend(RepConv(a, b, 3) for a, b in zip(widths, widths[1:]))
         self.estimate = nn.Sequential(*layers)
-        self.update = ExactConv(widths[-1], 4, 3, padding=1)
+        self.update = Readout(widths[-1], 4, 3, padding=1)
         self.log_sharpness = nn.Parameter(torch.tensor(FIRST_SHARPNESS).log())
 
     def forward(
@@ -183,7 +183,7 @@ class FlowHead(nn.Module):
     """
 
     radii = (3, 4, 4)
-    estimator_widths = ((48, 48, 32), (96, 64, 64, 32), (96, 96, 64))
+    estimator_widths = ((40, 40, 32), (96, 64, 64, 32), (96, 96, 64))
 
     def __init__(self, channels: Sequence[int]):
         super().__init__()

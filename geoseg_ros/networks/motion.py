@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from geoseg_ros.networks.blocks import ExactConv, RepConv
+from geoseg_ros.networks.blocks import Readout, RepConv
 from geoseg_ros.networks.decoder import upsample_to
 
 NOISE = 1.0
@@ -24,9 +24,9 @@ class MotionHead(nn.Module):
     """Logit of own motion from (all detached) flow, still-scene flow, class probabilities, inverse depth and the flow's
     hidden features: decided at 1/4, drawn along the classes' outlines at 1/2."""
 
-    outline_width = 16
+    outline_width = 12
 
-    def __init__(self, classes: int, hidden: int, widths: Sequence[int] = (48, 32)):
+    def __init__(self, classes: int, hidden: int, widths: Sequence[int] = (32, 32)):
         super().__init__()
         c_in = 6 + classes + hidden
         layers = []
@@ -36,7 +36,7 @@ class MotionHead(nn.Module):
         self.trunk = nn.Sequential(*layers)
         self.narrow = RepConv(c_in, self.outline_width, 1)
         self.outline = RepConv(self.outline_width + classes + 1, self.outline_width, 3)
-        self.predict = ExactConv(self.outline_width, 1, 3, padding=1)
+        self.predict = Readout(self.outline_width, 1, 3, padding=1)
 
     def forward(self, flow: Tensor, still: Tensor, hidden: Tensor, logits: Tensor, depth: Tensor) -> Tensor:
         """Motion logits B×1×H×W.

@@ -19,7 +19,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from geoseg_ros.networks.blocks import ExactConv, fuse
+from geoseg_ros.networks.blocks import Readout, fuse
 from geoseg_ros.networks.decoder import Decoded, DenseHead, TopDownDecoder
 from geoseg_ros.networks.encoder import create_encoder
 from geoseg_ros.networks.flow import FINE, MIDDLE, FlowEstimate, FlowHead
@@ -78,7 +78,7 @@ class PerceptionNet(nn.Module):
         channels = self.encoder.channels
         self.decoder = TopDownDecoder(channels)
         self.semantic_head = DenseHead(channels, config.classes)
-        self.depth_head = DenseHead(channels, 1, ExactConv)
+        self.depth_head = DenseHead(channels, 1, Readout)
         self.flow_head = FlowHead(channels)
         self.pose_head = PoseHead(FlowHead.estimator_widths[2][-1], FlowHead.estimator_widths[1][-1])
         self.motion_head = MotionHead(config.classes, FlowHead.estimator_widths[0][-1])

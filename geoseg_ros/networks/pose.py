@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from geoseg_ros.networks.blocks import ExactConv
+from geoseg_ros.networks.blocks import Readout
 from geoseg_ros.networks.flow import COARSE, MIDDLE, LevelEstimate
 from geoseg_ros.projection import pixel_grid, pose_from_vector, rigid_flow
 
@@ -33,8 +33,8 @@ class PoseHead(nn.Module):
 
     def __init__(self, coarse_hidden: int, middle_hidden: int):
         super().__init__()
-        self.coarse_confidence = ExactConv(coarse_hidden, 1, 1)
-        self.middle_confidence = ExactConv(middle_hidden, 1, 1)
+        self.coarse_confidence = Readout(coarse_hidden, 1, 1)
+        self.middle_confidence = Readout(middle_hidden, 1, 1)
 
     def coarse(self, flow: LevelEstimate, depth: Tensor, intrinsics: Tensor) -> Tensor:
         """From the estimate at 1/16, depth B×1×H/2×W/2 (m) and the full-size image's intrinsics B×3×3."""
