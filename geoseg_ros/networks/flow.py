@@ -89,6 +89,17 @@ def window_offsets(radius: int, device: torch.device) -> Tensor:
     return torch.stack([dx.flatten(), dy.flatten()])
 
 
+def soft_argmax(scores: Tensor, radius: int) -> tuple[Tensor, Tensor]:
+    """The mean offset B×2×h×w in cells and the largest probability B×1×h×w of :func:`correlation`-like scores, float32.
+
+    Computed channels last, as the scores lie in memory.
+    """
+    with torch.autocast(scores.device.type, enabled=False):
+        probability = scores.permute(0, 2, 3, 1).softmax(-1)
+        mean = probability @ window_offsets(radius, scores.device).T
+    return mean.permute(0, 3, 1, 2), probability.amax(-1)[:, None]
+
+
 def convex_upsample(flow: Tensor, weights: Tensor, factor: int) -> Tensor:
     """Each fine vector is a convex combination of its 3×3 coarse neighbours (RAFT, Teed & Deng, ECCV 2020).
 
@@ -161,10 +172,9 @@ class FlowLevel(nn.Module):
         previous, _ = warp(previous, local)
         cosine = correlation(current, previous.to(current.dtype), self.radius)
         scores = cosine.float() * self.log_sharpness.exp()
-        probability = scores.softmax(1)
-        match = torch.einsum("kn,bnhw->bkhw", window_offsets(self.radius, scores.device), probability)
+        match, certainty = soft_argmax(scores, self.radius)
         detour = torch.zeros_like(local) if alternative is None else alternative / stride - local
-        known = torch.cat([match, probability.amax(1, keepdim=True), local / 8, detour / 8], 1)
+        known = torch.cat([match, certainty, local / 8, detour / 8], 1)
         known = known.to(current.dtype, memory_format=torch.channels_last)
         inputs = [cosine, current, known] if hidden is None else [cosine, current, known, hidden]
         hidden = self.estimate(torch.cat(inputs, 1))
@@ -182,7 +192,7 @@ class FlowHead(nn.Module):
     by itself is found by matching.
     """
 
-    radii = (3, 4, 4)
+    radii = (2, 4, 4)
     estimator_widths = ((40, 40, 32), (96, 64, 64, 32), (96, 96, 64))
 
     def __init__(self, channels: Sequence[int]):

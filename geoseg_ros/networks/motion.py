@@ -21,21 +21,23 @@ RELATIVE_NOISE = 0.2
 
 
 class MotionHead(nn.Module):
-    """Logit of own motion from (all detached) flow, still-scene flow, class probabilities, inverse depth and the flow's
-    hidden features: decided at 1/4, drawn along the classes' outlines at 1/2."""
+    """Logit of own motion from (all detached) flow, still-scene flow, semantics, depth and the flow's hidden features:
+    decided at 1/4, drawn along the outlines of what can move at 1/2."""
 
-    outline_width = 12
+    outline_width = 8
+    scene_width = 4
 
     def __init__(self, classes: int, hidden: int, widths: Sequence[int] = (32, 32)):
         super().__init__()
-        c_in = 6 + classes + hidden
+        self.scene = nn.Conv2d(classes + 1, self.scene_width, 1)
+        c_in = 5 + self.scene_width + hidden
         layers = []
         for width in widths:
             layers.append(RepConv(c_in, width, 3))
             c_in = width
         self.trunk = nn.Sequential(*layers)
         self.narrow = RepConv(c_in, self.outline_width, 1)
-        self.outline = RepConv(self.outline_width + classes + 1, self.outline_width, 3)
+        self.outline = RepConv(self.outline_width + self.scene_width, self.outline_width, 3)
         self.predict = Readout(self.outline_width, 1, 3, padding=1)
 
     def forward(self, flow: Tensor, still: Tensor, hidden: Tensor, logits: Tensor, depth: Tensor) -> Tensor:
@@ -51,8 +53,9 @@ class MotionHead(nn.Module):
         difference = flow - still
         noise = NOISE + RELATIVE_NOISE * torch.hypot(still[:, :1], still[:, 1:])
         distance = torch.hypot(difference[:, :1], difference[:, 1:]) / noise
-        scene = torch.cat([10 / depth, logits.softmax(1)], 1)
-        geometry = torch.cat([difference / noise, still / 16, distance.log1p(), F.avg_pool2d(scene, 2)], 1)
-        features = self.narrow(self.trunk(torch.cat([geometry.to(hidden.dtype), hidden], 1)))
-        drawn = self.outline(torch.cat([upsample_to(features, scene), scene.to(hidden.dtype)], 1))
+        contrast = torch.cat([difference / noise, still / 16, distance.log1p()], 1)
+        contrast = contrast.to(hidden.dtype, memory_format=torch.channels_last)
+        scene = self.scene(torch.cat([logits, depth.log()], 1)).sigmoid()
+        features = self.narrow(self.trunk(torch.cat([contrast, F.avg_pool2d(scene, 2), hidden], 1)))
+        drawn = self.outline(torch.cat([upsample_to(features, scene), scene], 1))
         return F.interpolate(self.predict(drawn), scale_factor=2.0, mode="bilinear", align_corners=False)

@@ -25,7 +25,7 @@ MIN_DEPTH_RATIO = 0.05
 MIN_CONFIDENCE = 1e-3
 PRIOR_STD = (3.0, 3.0, 3.0, 0.3, 0.3, 0.3)
 """Metres and rad of a step: holds what the picture does not show."""
-FIRST_ITERATIONS, LAST_ITERATIONS = 4, 2
+FIRST_ITERATIONS, LAST_ITERATIONS = 3, 1
 
 
 class PoseHead(nn.Module):
