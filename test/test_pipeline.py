@@ -190,6 +190,17 @@ def test_warm_up_leaves_no_trace(pipeline):
     assert np.isnan(pipeline.step(picture(0), CAMERA, 0).flow).all()
 
 
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_backends_agree(bundle, precision):
+    streams = [Pipeline(bundle, device="cpu", precision=precision, backend=name) for name in ("eager", "traced")]
+    for seed in range(4):  # the second frame is traced, the later ones replayed
+        camera = CAMERA if seed < 3 else None
+        eager, traced = (stream.step(picture(seed), camera, (seed + 1) * STEP) for stream in streams)
+        for name in ("semantic", "confidence", "depth", "flow", "motion_probability", "motion_mask"):
+            np.testing.assert_array_equal(getattr(traced, name), getattr(eager, name), err_msg=name)
+    assert traced.depth is None and traced.flow is not None
+
+
 def test_half_precision_stays_close(bundle, pipeline):
     half = Pipeline(bundle, device="cpu", precision="bfloat16")
     results = []

@@ -11,7 +11,7 @@ from geoseg_ros.bundle import Bundle
 from geoseg_ros.errors import ConfigError
 from geoseg_ros.networks.perception import PerceptionOutput, State
 
-BACKENDS = ("auto", "eager")
+BACKENDS = ("auto", "eager", "traced")
 
 
 class Backend(Protocol):
@@ -37,6 +37,11 @@ def create_backend(name: str, bundle: Bundle, device: str, precision: str) -> Ba
     """
     if name not in BACKENDS:
         raise ConfigError(f"backend is {name!r}; expected one of {', '.join(BACKENDS)}")
+    precision = resolve_precision(precision, device)
+    if name == "traced" or (name == "auto" and device == "cpu"):
+        from geoseg_ros.backends.traced import TracedBackend
+
+        return TracedBackend(bundle, device, precision)
     from geoseg_ros.backends.eager import EagerBackend
 
-    return EagerBackend(bundle, device, resolve_precision(precision, device))
+    return EagerBackend(bundle, device, precision)

@@ -27,5 +27,10 @@ class EagerBackend:
     ) -> PerceptionOutput:
         image = image.to(self.device, memory_format=torch.channels_last)
         intrinsics = None if intrinsics is None else intrinsics.to(self.device)
-        with torch.autocast(self.device.type, self.dtype, enabled=self.dtype is not torch.float32):
+        with self.autocast():
             return self.network(image, intrinsics, previous, heads)
+
+    def autocast(self, cache: bool = True) -> torch.autocast:
+        """The context that computes in the wanted precision; ``cache``: of converted weights."""
+        half = self.dtype is not torch.float32
+        return torch.autocast(self.device.type, self.dtype, enabled=half, cache_enabled=cache)
