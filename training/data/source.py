@@ -44,6 +44,10 @@ class SourceConfig:
         if self.batch < 1:
             raise ConfigError(f"batch is {self.batch}, expected at least 1")
 
+    def locate(self, data_root: str) -> Any:
+        """What the source reads: the file or folder ``path`` (see :func:`find_data`)."""
+        return find_data(self.path, data_root)
+
 
 @dataclass(frozen=True)
 class PairConfig(SourceConfig):
@@ -104,18 +108,29 @@ class Source(ABC):
 
 
 def find_data(path: str, data_root: str) -> Path:
-    """The file or folder ``path``: absolute, or under $GEOSEG_DATA, the recipe's data_root, or the checkout,
-    in this order.
+    """The file or folder ``path`` in the first of :func:`data_roots` that has it; an absolute one as it is.
 
-    A relative ``data_root`` starts at the checkout. ConfigError lists the places when none has it.
+    ConfigError lists the places when none has it.
     """
-    variable = os.environ.get(DATA_VARIABLE)
-    roots = [*([Path(variable)] if variable else []), CHECKOUT / data_root, CHECKOUT]
-    for root in roots:
+    for root in data_roots(data_root):
         if (root / path).exists():
             return (root / path).resolve()
-    places = ", ".join(dict.fromkeys(str((root / path).absolute()) for root in roots))
-    raise ConfigError(
+    raise missing_data(path, data_root)
+
+
+def data_roots(data_root: str) -> list[Path]:
+    """Where data are searched for: $GEOSEG_DATA, the recipe's data_root, the checkout, in this order.
+
+    A relative ``data_root`` starts at the checkout.
+    """
+    variable = os.environ.get(DATA_VARIABLE)
+    return [*([Path(variable)] if variable else []), CHECKOUT / data_root, CHECKOUT]
+
+
+def missing_data(path: str, data_root: str) -> ConfigError:
+    """The error for data that no root has."""
+    places = ", ".join(dict.fromkeys(str((root / path).absolute()) for root in data_roots(data_root)))
+    return ConfigError(
         f"data '{path}' is missing; looked for {places} (set {DATA_VARIABLE} to the folder of your data)"
     )
 
