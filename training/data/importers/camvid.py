@@ -18,7 +18,7 @@ from geoseg_ros.training.data.importers.recording import START, Picture, Recordi
 _FPS = 30.0  # of the film that the numbers in the names count
 _PAUSE = 10.0  # seconds between drives, so that nothing takes them for one
 _NAME = re.compile(r"(?P<drive>[^_]+)_f?(?P<frame>\d+)")
-_OFFICIAL = {"701_StillsRaw_full": "LabeledApproved_full"}
+_OFFICIAL, _OFFICIAL_LABELS = "701_StillsRaw_full", "LabeledApproved_full"
 
 
 def open_recording(path: Path, intrinsics: Path | None = None) -> Recording:
@@ -42,12 +42,12 @@ def _layout(path: Path) -> tuple[Path, Callable[[Path], np.ndarray]]:
     annotations = path.with_name(f"{path.name}annot")
     if annotations.is_dir():
         return path, lambda image: _ids(annotations / f"{image.stem}.png")
-    colours = path.with_name(_OFFICIAL.get(path.name, ""))
-    if path.name in _OFFICIAL and colours.is_dir():
+    colours = path.with_name(_OFFICIAL_LABELS)
+    if path.name == _OFFICIAL and colours.is_dir():
         return path, lambda image: _colour_ids(colours / f"{image.stem}_L.png")
     raise ConfigError(
         f"{path} has no labels, expected folders images and labels in it, {annotations.name} beside it, or "
-        f"{', '.join(f'{a} with {b} beside it' for a, b in _OFFICIAL.items())}"
+        f"{_OFFICIAL} with {_OFFICIAL_LABELS} beside it"
     )
 
 

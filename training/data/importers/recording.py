@@ -2,7 +2,7 @@
 
 Topics: ``/camera/image_raw/compressed`` (JPEG or PNG files byte for byte), ``/camera/camera_info`` where the camera is
 known, ``/camera/gt/semantic/image`` (mono8, 255 unknown) and the latched ``/camera/gt/semantic/label_info`` where
-there are labels. Where there are poses: ``/odom`` of the body that they describe, ``/camera/gt/odom`` of
+there are labels, ``/camera/gt/depth/image`` (32FC1, metres) where there is depth. Where there are poses: ``/odom`` of the body that they describe, ``/camera/gt/odom`` of
 ``camera_link`` (the camera's place, axes x forward, y left, z up), and ``/tf_static`` with the camera's mounting.
 """
 
@@ -45,11 +45,13 @@ Message = tuple[str, str, dict[str, Any]]
 @dataclass(frozen=True)
 class Picture:
     """One image: a JPEG or PNG file, or H×W×3 uint8 RGB; its calibration (scaled to the image where that has the same
-    shape in another size) and H×W uint8 class ids, each where known."""
+    shape in another size), H×W uint8 class ids, and depth of any size (float32 metres along z, NaN unknown; the
+    nearest value is taken for a pixel), each where known."""
 
     image: Path | np.ndarray
     intrinsics: Intrinsics | None = None
     semantic: np.ndarray | None = None
+    depth: np.ndarray | None = None
 
 
 @dataclass(frozen=True)
@@ -159,6 +161,9 @@ def _image(stamp: int, picture: Picture) -> list[Message]:
             raise ImageError(f"the labels of {picture.image} are {found}, expected {width}×{height} as the image")
         fields = {"header": header, **encode_image(picture.semantic, "mono8")}
         messages.append(("/camera/gt/semantic/image", _IMAGE, fields))
+    if picture.depth is not None:
+        depth = cv2.resize(picture.depth, (width, height), interpolation=cv2.INTER_NEAREST_EXACT)
+        messages.append(("/camera/gt/depth/image", _IMAGE, {"header": header, **encode_image(depth, "32FC1")}))
     return messages
 
 

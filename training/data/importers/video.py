@@ -8,7 +8,7 @@ from pathlib import Path
 from geoseg_ros.errors import VideoError
 from geoseg_ros.frames.clips import VideoFrames
 from geoseg_ros.frames.intrinsics import Intrinsics
-from geoseg_ros.training.data.importers.folder import load_calibration, read_track
+from geoseg_ros.training.data.importers.folder import frame_rate, load_calibration, read_track
 from geoseg_ros.training.data.importers.recording import Picture, Recording, even_stamps
 
 
@@ -17,6 +17,8 @@ def open_recording(
 ) -> Recording:
     """Every frame, stored as JPEG; ``poses`` as for a folder, ``fps`` instead of the recorded rate."""
     calibration = load_calibration(intrinsics, path.with_suffix(""), path.name)
+    if fps is not None:
+        frame_rate(fps, calibration, path)
     with VideoFrames(path, intrinsics, fps) as video:
         if video.count is None:
             raise VideoError(f"{path} does not say how many frames it has, expected a whole video file")
