@@ -11,8 +11,14 @@ if TYPE_CHECKING:
 
 def progress_bar(console: Console | None = None, transient: bool = False) -> Progress:
     """A bar with description, count, elapsed and remaining time; ``transient`` ones vanish at their end."""
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
-    from rich.progress import TimeElapsedColumn, TimeRemainingColumn
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
 
     columns = (
         TextColumn("{task.description}"),

@@ -26,9 +26,7 @@ MOUNT[:3, 3] = [1.2, 0.1, 1.5]
 SHADE = 8
 """Grey levels between the marks of successive frames."""
 
-_TEXTURE = cv2.GaussianBlur(
-    np.random.default_rng(7).integers(0, 255, (128, 1024, 3)).astype(np.uint8), (0, 0), 2.0
-)
+_TEXTURE = cv2.GaussianBlur(np.random.default_rng(7).integers(0, 255, (128, 1024, 3)).astype(np.uint8), (0, 0), 2.0)
 
 
 def picture(number: int, shift: int, width: int = 64, height: int = 48) -> np.ndarray:
@@ -62,8 +60,8 @@ def write_drive(
     first: int = 0,
     images: dict[int, dict[str, Any]] | None = None,
 ) -> Path:
-    """A bag with /camera/image_raw, /camera/camera_info (unless ``camera`` is None), /odom of base_link (where there are
-    ``poses``) and /tf_static (where there is a ``mount``); ``images`` replaces the fields of single images."""
+    """A bag with /camera/image_raw, /camera/camera_info (unless ``camera`` is None), /odom of base_link (where there
+    are ``poses``) and /tf_static (where there is a ``mount``); ``images`` replaces the fields of single images."""
     stamps = [START + i * PERIOD for i in range(len(shifts))] if stamps is None else stamps
     with BagWriter(path) as bag:
         if mount is not None:

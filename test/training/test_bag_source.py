@@ -52,9 +52,7 @@ def test_triplets_have_images_camera_distances_and_poses(tmp_path, open_source):
         expected = np.eye(4)
         expected[2, 3] = ahead
         np.testing.assert_allclose(batch[f"{name}_distance"], 0.5, rtol=1e-5)
-        np.testing.assert_allclose(
-            batch[f"{name}_from_current"], np.broadcast_to(expected, (12, 4, 4)), atol=1e-5
-        )
+        np.testing.assert_allclose(batch[f"{name}_from_current"], np.broadcast_to(expected, (12, 4, 4)), atol=1e-5)
     np.testing.assert_array_equal(
         (batch["image_clean"][0] * 255).round().astype(np.uint8).transpose(1, 2, 0),
         picture(current[0], 4 * current[0]),
@@ -236,7 +234,8 @@ def test_no_example_spans_dropped_frames(tmp_path, open_source):
     current = frame_numbers(batch["image_clean"])
     assert set(current) == {1, 2, 4, 5}
     np.testing.assert_array_equal(frame_numbers(batch["previous_clean"]), current - 1)
-    assert source.describe()["bags"][0]["gaps"] == 1
+    counts = {"images": 6, "skipped": 0, "calibrated": 6, "with_odometry": 6, "examples": 4, "still": 2, "far": 0}
+    assert source.describe()["bags"] == [{"name": "drive", "gaps": 1, **counts}]
 
 
 def test_odometry_is_interpolated_and_unknown_in_its_gaps(tmp_path, open_source):

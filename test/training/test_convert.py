@@ -1,4 +1,4 @@
-"""``geoseg convert``: images byte for byte, cameras, poses and labels of every kind of data, on small made-up copies."""
+"""``geoseg convert``: images byte for byte, cameras, poses and labels of every kind of data, on small made-up sets."""
 
 from __future__ import annotations
 

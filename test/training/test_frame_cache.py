@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -63,7 +65,7 @@ def test_frames_are_mapped_and_as_recorded(drive, cache, capsys):
     assert np.isnan(cached.motion[0]) and np.isnan(cached.poses).all()
     np.testing.assert_allclose(cached.motion[1:], 4, atol=0.2)
     report = capsys.readouterr().err
-    assert "6 frames of 1 bag, 0.0553 MB, made in" in report and str(cache) in report
+    assert "6 frames of 1 bag (6 calibrated, 0 with odometry), 0.0553 MB, made in" in report and str(cache) in report
 
 
 def test_the_second_time_nothing_is_decoded(drive, cache, built, capsys):
@@ -161,13 +163,34 @@ def test_whoever_asks_at_once_waits_for_the_first(drive, cache, built):
     assert results == [6, 6, 6] and built == ["drive"]
 
 
+def test_a_wait_for_another_process_is_told(drive, cache, capsys):
+    cache.mkdir()
+    told, deadline = "", time.monotonic() + 30
+    with ThreadPoolExecutor(1) as pool:
+        with (cache / ".lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            result = pool.submit(open_one, drive, cache)
+            while "waiting for another process" not in told and time.monotonic() < deadline:
+                told += capsys.readouterr().err
+                time.sleep(0.01)
+            assert "waiting for another process that fills it" in told and not result.done()
+        assert len(result.result(30)) == 6
+
+
+def test_what_a_killed_process_left_is_removed(drive, cache):
+    cache.mkdir()
+    (cache / ".other-0123.frames.partial").write_bytes(b"half")
+    open_one(drive, cache)
+    assert [name for name in files_of(cache) if "partial" in name] == []
+
+
 def test_images_that_cannot_be_decoded_are_skipped_and_reported(tmp_path, cache, capsys):
     bag = write_drive(tmp_path / "drive", images={2: {"encoding": "nonsense"}})
     cached = open_one(bag, cache)
     assert (len(cached), cached.skipped) == (5, 1)
     np.testing.assert_array_equal(cached.images[:, 0, 0, 0], [0, 8, 24, 32, 40])
     np.testing.assert_allclose(cached.motion[2], 8, atol=0.6)  # over the missing one
-    assert "1 images could not be decoded" in capsys.readouterr().err
+    assert "; 1 could not be decoded" in capsys.readouterr().err
 
 
 def test_images_are_resized_with_their_camera(drive, cache):

@@ -23,7 +23,7 @@ SECOND = 1_000_000_000
 
 
 def bag_of(x, motion, stamps=None):
-    """Frames of a camera at ``x`` metres (NaN unknown), whose picture moved ``motion`` pixels since the frame before."""
+    """Frames of a camera at ``x`` metres (NaN unknown), whose picture moved ``motion`` pixels since the last frame."""
     count = len(x)
     poses = np.tile(np.eye(4), (count, 1, 1))
     poses[:, 0, 3] = x
@@ -41,14 +41,16 @@ def bag_of(x, motion, stamps=None):
 
 
 @given(
-    steps=st.lists(st.tuples(st.sampled_from([0, 0.25, 1, 4]), st.sampled_from([0, 0.5, 2, 9])), min_size=3, max_size=14),
+    steps=st.lists(
+        st.tuples(st.sampled_from([0.0, 0.25, 1.0, 4.0]), st.sampled_from([0, 0.5, 2, 9])), min_size=3, max_size=14
+    ),
     unknown=st.sets(st.integers(0, 13)),
     late=st.sets(st.integers(1, 13), max_size=2),
     triplets=st.booleans(),
-)  # fmt: skip
+)
 def test_examples_are_those_of_the_definition(steps, unknown, late, triplets):
     config = BaselineConfig(metres=(0.5, 3.0), pixels=(1.0, 8.0), reach=3)
-    x = np.cumsum([float(step) for step, _ in steps])
+    x = np.cumsum([step for step, _ in steps])
     x[[i for i in unknown if i < len(x)]] = np.nan
     motion = np.array([np.nan, *(pixels for _, pixels in steps[1:])])
     late = {i for i in late if i < len(x)} if len(steps) > 5 else set()
@@ -98,8 +100,8 @@ def test_the_message_says_how_far_frames_are_apart():
     bag = bag_of([0, 0.01, 0.02, 0.03], [np.nan, 9, 9, 9])
     with pytest.raises(
         ConfigError,
-        match=r"drive: none of 4 images has neighbours 0.03 to 5 metres away within 2 frames: 4 move less, 0 more, at 0 "
-        r"gaps; successive images are 0.01 metres apart \(median\)",
+        match=r"drive: none of 4 images has neighbours 0.03 to 5 metres away within 2 frames: 4 move less, 0 more, at "
+        r"0 gaps; successive images are 0.01 metres apart \(median\)",
     ):
         select_examples(bag, slice(0, 4), BaselineConfig(reach=2), False, "drive")
 
@@ -131,6 +133,7 @@ def track_of(*messages):
 )
 def test_even_motion_is_interpolated_exactly(speed, rate, times):
     """Straight ahead at a constant speed while turning at a constant rate, told twice a second."""
+
     def pose(time):
         return body_pose(speed * time, rate * time)
 
@@ -145,7 +148,9 @@ def test_poses_outside_and_in_gaps_are_unknown_but_those_of_messages_are_known()
     found = track.at(times.astype(np.int64), max_gap=2.0)[:, 0, 3]
     np.testing.assert_allclose(found, [np.nan, 1, 1.5, 2, np.nan, np.nan, 5, 6, np.nan])
     assert np.isnan(track_of().at(np.array([1]), 1.0)).all()
-    np.testing.assert_allclose(track_of(odometry(7, body_pose(3.0))).at(np.array([6, 7, 8]), 1.0)[:, 0, 3], [np.nan, 3, np.nan])
+    np.testing.assert_allclose(
+        track_of(odometry(7, body_pose(3.0))).at(np.array([6, 7, 8]), 1.0)[:, 0, 3], [np.nan, 3, np.nan]
+    )
 
 
 def test_messages_are_sorted_and_those_without_a_place_or_turn_leave_it_unknown():
@@ -168,7 +173,7 @@ def test_rotations_and_quaternions_agree(values):
     matrix = rotation_matrix(np.array(values))
     np.testing.assert_allclose(matrix @ matrix.T, np.eye(3), atol=1e-9)
     back = quaternion(matrix)
-    np.testing.assert_allclose(back * np.sign(back @ unit), unit, atol=1e-6)
+    np.testing.assert_allclose(back * np.sign(back @ unit), unit, atol=2e-5)  # Rodrigues rounds near half a turn
 
 
 def transforms(*edges):
@@ -196,6 +201,7 @@ def test_frames_that_are_not_connected_have_no_mounting():
     edges = static_edges(transforms(("a", "b", np.eye(4)), ("c", "d", np.eye(4)), ("d", "c", np.eye(4))))
     assert body_from_camera(edges, "a", "d") is None
     np.testing.assert_array_equal(body_from_camera(edges, "x", "x"), np.eye(4))
+    assert body_from_camera(edges, "", "") is None
     broken = SimpleNamespace(transforms=transforms(("a", "b", np.eye(4)))[0].transforms)
     broken.transforms[0].transform.translation.x = float("nan")
     assert static_edges([broken]) == {}

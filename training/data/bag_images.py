@@ -149,9 +149,7 @@ class BagImages:
             image = cv2.remap(image, *camera.rectification_maps(), cv2.INTER_LINEAR)
         if (width, height) != self.size:
             shrinks = self.size[0] < width and self.size[1] < height
-            image = cv2.resize(
-                image, self.size, interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
-            )
+            image = cv2.resize(image, self.size, interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
         camera = None if camera is None else camera.rectified().resize(*self.size)
         return PreparedImage(stamp, image, camera, small_grey(image))
 

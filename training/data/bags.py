@@ -56,11 +56,15 @@ class BagConfig(SourceConfig):
             raise ConfigError(f"path is {self.path!r}, expected a bag, a glob, or a list of them")
         object.__setattr__(self, "path", tuple(entries))
         if self.weights and len(self.weights) != len(self.path):
-            raise ConfigError(f"weights has {len(self.weights)} entries, expected one per entry of path ({len(self.path)})")
+            raise ConfigError(
+                f"weights has {len(self.weights)} entries, expected one per entry of path ({len(self.path)})"
+            )
         if any(weight <= 0 for weight in self.weights):
             raise ConfigError(f"weights is {list(self.weights)}, expected numbers above 0")
         if self.size is not None and min(self.size) < _SMALLEST_SIDE:
-            raise ConfigError(f"size is {list(self.size)}, expected [width, height] of at least {_SMALLEST_SIDE} pixels")
+            raise ConfigError(
+                f"size is {list(self.size)}, expected [width, height] of at least {_SMALLEST_SIDE} pixels"
+            )
         for name in ("max_rate", "odometry_gap", "cache_gb"):
             value = getattr(self, name)
             if value is not None and value <= 0:
@@ -160,6 +164,8 @@ class Bag(Source):
                 "name": name,
                 "images": len(bag),
                 "skipped": bag.skipped,
+                "calibrated": int(bag.intrinsics_known.sum()),
+                "with_odometry": int(np.isfinite(bag.poses[:, 0, 3]).sum()),
                 "examples": len(part),
                 "still": part.still,
                 "far": part.far,

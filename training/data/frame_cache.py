@@ -12,13 +12,14 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
 from rich.console import Console
+from rich.progress import Progress
 
 from geoseg_ros.errors import ConfigError
 from geoseg_ros.progress import progress_bar
@@ -53,26 +54,18 @@ def open_cache(bags: list[Path], settings: BagSettings, folder: Path, limit_gb: 
         found = [_current(file, signature) for file, signature in zip(files, signatures)]
         missing = [i for i, cached in enumerate(found) if cached is None]
         _check_room([bags[i] for i in missing], [c for c in found if c is not None], settings, folder, limit_gb)
-        started = time.perf_counter()
-        with progress_bar(Console(stderr=True), transient=True) as progress:
-            for i in missing:
-                task = progress.add_task(f"caching {bags[i].name}", total=None)
-
-                def report(count: int, total: int, task: int = task) -> None:
-                    progress.update(task, completed=count, total=total)
-
-                found[i] = _build(bags[i], files[i], settings, signatures[i], report)
         if missing:
-            made = [found[i] for i in missing]
-            _report(made, folder, time.perf_counter() - started)
+            started = time.perf_counter()
+            with progress_bar(Console(stderr=True), transient=True) as progress:
+                for i in missing:
+                    found[i] = _build(bags[i], files[i], settings, signatures[i], progress)
+            _report([found[i] for i in missing], folder, time.perf_counter() - started)
     return found
 
 
-def _build(
-    bag: Path, file: Path, settings: BagSettings, signature: str, report: Callable[[int, int], None]
-) -> CachedBag:
+def _build(bag: Path, file: Path, settings: BagSettings, signature: str, progress: Progress) -> CachedBag:
     stamps, matrices, known, moved = [], [], [], []
-    motion = ImageMotion()
+    motion, task = ImageMotion(), progress.add_task(f"caching {bag.name}", total=None)
     with BagImages(bag, settings) as images, CachedBagWriter(file) as writer:
         for prepared in images.images():
             writer.append(prepared.image)
@@ -80,7 +73,7 @@ def _build(
             known.append(prepared.camera is not None)
             matrices.append(prepared.camera.matrix if prepared.camera else assumed_intrinsics(*images.size))
             moved.append(motion.update(prepared.small, images.size[0]))
-            report(len(stamps), images.count)
+            progress.update(task, completed=len(stamps), total=images.count)
         times = np.array(stamps, np.int64)
         poses, of_camera = images.poses(times)
         writer.finish(
@@ -125,17 +118,21 @@ def _check_room(
 def _report(made: list[CachedBag], folder: Path, seconds: float) -> None:
     frames, skipped = sum(map(len, made)), sum(cached.skipped for cached in made)
     size = sum(cached.images.nbytes for cached in made)
-    note = f", {skipped} images could not be decoded" if skipped else ""
-    Console(stderr=True, highlight=False).print(
-        f"frame cache {folder}: {frames} frames of {_bags(len(made))}, {_amount(size)}, "
-        f"made in {seconds:.1f} s ({frames / max(seconds, 1e-9):.0f} frames/s){note}",
-        soft_wrap=True,
-        markup=False,
+    placed = sum(int(np.isfinite(cached.poses[:, 0, 3]).sum()) for cached in made)
+    calibrated = sum(int(cached.intrinsics_known.sum()) for cached in made)
+    note = f"; {skipped} could not be decoded" if skipped else ""
+    _say(
+        f"frame cache {folder}: {frames} frames of {_bags(len(made))} ({calibrated} calibrated, {placed} with odometry), {_amount(size)}, "
+        f"made in {seconds:.1f} s ({frames / max(seconds, 1e-9):.0f} frames/s){note}"
     )
 
 
+def _say(sentence: str) -> None:
+    Console(stderr=True, highlight=False).print(sentence, soft_wrap=True, markup=False)
+
+
 def _bags(count: int) -> str:
-    return f"{count} bag{'s'[count == 1:]}"
+    return f"{count} bag{'s'[count == 1 :]}"
 
 
 def _amount(size: int) -> str:
@@ -155,12 +152,18 @@ def _digest(path: str, settings: BagSettings) -> str:
 
 @contextmanager
 def _locked(folder: Path) -> Iterator[None]:
-    """One process at a time; the lock ends with its process."""
+    """One process at a time; the lock ends with its process, and what a killed one left behind is removed."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         lock = (folder / ".lock").open("w")
     except OSError as error:
         raise ConfigError(f"the frame cache {folder} cannot be written: {error.strerror}") from error
     with lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            _say(f"frame cache {folder}: waiting for another process that fills it")
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        for left_behind in folder.glob(".*.partial"):
+            left_behind.unlink()
         yield

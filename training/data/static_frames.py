@@ -32,7 +32,9 @@ def static_edges(messages: Iterable[Any]) -> Edges:
 
 def body_from_camera(edges: Edges, body: str, camera: str) -> np.ndarray | None:
     """4×4 matrix that takes points of the frame ``camera`` into the frame ``body``; None where the transforms do not
-    connect them."""
+    connect them, or one has no name."""
+    if not body or not camera:
+        return None
     above_body, above_camera = _ancestors(edges, _name(body)), _ancestors(edges, _name(camera))
     for frame, from_camera in above_camera.items():
         if frame in above_body:

@@ -19,10 +19,10 @@ from geoseg_ros.training.data.cached_bag import CachedBag
 class BaselineConfig:
     """The wanted baseline between neighbours.
 
-    ``metres`` [least, most] holds where odometry is known; None leaves it out. ``pixels`` [least, most] holds elsewhere:
-    the lengths of the median flow between successive frames, added up, in pixels of the cached images. A neighbour is
-    at most ``reach`` frames away, and not beyond a gap: between frames more than ``gap`` median periods apart frames
-    were dropped.
+    ``metres`` [least, most] holds where odometry is known; None leaves it out. ``pixels`` [least, most] holds
+    elsewhere: the lengths of the median flow between successive frames, added up, in pixels of the cached images. A
+    neighbour is at most ``reach`` frames away, and not beyond a gap: between frames more than ``gap`` median periods
+    apart frames were dropped.
     """
 
     metres: tuple[float, float] | None = (0.03, 5.0)
@@ -81,7 +81,7 @@ def select_examples(bag: CachedBag, frames: slice, config: BaselineConfig, tripl
     runs = run_numbers(bag.stamps[frames], bag.matrices[frames], config.gap)
     needed = 3 if triplets else 2
     if len(runs) < needed:
-        raise ConfigError(f"{what} has {len(runs)} usable image{'s'[len(runs) == 1:]}, expected at least {needed}")
+        raise ConfigError(f"{what} has {len(runs)} usable image{'s'[len(runs) == 1 :]}, expected at least {needed}")
     positions = bag.poses[frames, :3, 3]
     path = np.cumsum(np.nan_to_num(bag.motion[frames].astype(np.float64)))
     previous = _neighbours(runs, positions, path, config, -1)

@@ -41,9 +41,7 @@ def _code(colour: np.ndarray) -> np.ndarray:
 _UNKNOWN = -1
 _IDS = np.full(64, _UNKNOWN, np.int64)
 for _name, _colours in _COLOURS.items():
-    _IDS[_code(np.array(_colours, np.uint8))] = (
-        CAMVID_11.ignore if _name is None else CAMVID_11.index(_name)
-    )
+    _IDS[_code(np.array(_colours, np.uint8))] = CAMVID_11.ignore if _name is None else CAMVID_11.index(_name)
 
 
 def ids_of_colours(picture: np.ndarray, what: str) -> np.ndarray:

@@ -25,7 +25,9 @@ def open_recording(path: Path, camera: int = 2) -> Recording:
     stamps = _stamps_of(images, folder / "timestamps.txt")
     dates = [place for place in (path.absolute().parent, path) if (place / "calib_cam_to_cam.txt").exists()]
     if not dates:
-        raise ConfigError(f"{path.absolute().parent / 'calib_cam_to_cam.txt'} is missing, expected the date's calibration")
+        raise ConfigError(
+            f"{path.absolute().parent / 'calib_cam_to_cam.txt'} is missing, expected the date's calibration"
+        )
     file = dates[0] / "calib_cam_to_cam.txt"
     values = kitti_files.read_calibration(file)
     width, height = kitti_files.entry(values, f"S_rect_{camera:02d}", 2, file)
@@ -50,9 +52,7 @@ def _stamps_of(paths: list[Path], file: Path) -> np.ndarray:
     return stamps.astype(np.int64)
 
 
-def _track(
-    folder: Path, date: Path, cameras: dict[str, np.ndarray], from_first: np.ndarray
-) -> BodyTrack | None:
+def _track(folder: Path, date: Path, cameras: dict[str, np.ndarray], from_first: np.ndarray) -> BodyTrack | None:
     if not folder.is_dir():
         return None
     paths = sorted((folder / "data").glob("*.txt"))

@@ -2,8 +2,9 @@
 
 Topics: ``/camera/image_raw/compressed`` (JPEG or PNG files byte for byte), ``/camera/camera_info`` where the camera is
 known, ``/camera/gt/semantic/image`` (mono8, 255 unknown) and the latched ``/camera/gt/semantic/label_info`` where
-there are labels, ``/camera/gt/depth/image`` (32FC1, metres) where there is depth. Where there are poses: ``/odom`` of the body that they describe, ``/camera/gt/odom`` of
-``camera_link`` (the camera's place, axes x forward, y left, z up), and ``/tf_static`` with the camera's mounting.
+there are labels, ``/camera/gt/depth/image`` (32FC1, metres) where there is depth. Where there are poses: ``/odom`` of
+the body that they describe, ``/camera/gt/odom`` of ``camera_link`` (the camera's place, axes x forward, y left, z up),
+and ``/tf_static`` with the camera's mounting.
 """
 
 from __future__ import annotations
