@@ -122,8 +122,8 @@ def _report(made: list[CachedBag], folder: Path, seconds: float) -> None:
     calibrated = sum(int(cached.intrinsics_known.sum()) for cached in made)
     note = f"; {skipped} could not be decoded" if skipped else ""
     _say(
-        f"frame cache {folder}: {frames} frames of {_bags(len(made))} ({calibrated} calibrated, {placed} with odometry), {_amount(size)}, "
-        f"made in {seconds:.1f} s ({frames / max(seconds, 1e-9):.0f} frames/s){note}"
+        f"frame cache {folder}: {frames} frames of {_bags(len(made))} ({calibrated} calibrated, {placed} with odometry), "
+        f"{_amount(size)}, made in {seconds:.1f} s ({frames / max(seconds, 1e-9):.0f} frames/s){note}"
     )
 
 
