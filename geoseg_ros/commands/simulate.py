@@ -29,17 +29,9 @@ def run(args: argparse.Namespace) -> int:
     import os
     import time
 
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeElapsedColumn,
-        TimeRemainingColumn,
-    )
-
     from geoseg_ros.camera import PinholeCamera
     from geoseg_ros.errors import BagError, ConfigError
+    from geoseg_ros.progress import progress_bar
     from geoseg_ros.training.data.synthetic import StreetConfig, SyntheticStreet
     from geoseg_ros.training.data.synthetic.bag import write_street_bag
 
@@ -53,14 +45,7 @@ def run(args: argparse.Namespace) -> int:
         width, height, focal, focal, (width - 1) / 2, (height - 1) / 2, frame_id="camera_optical_frame"
     )
     street_config = StreetConfig(camera=camera, fps=args.fps, duration=args.seconds)
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns) as progress:
+    with progress_bar() as progress:
         task = progress.add_task(f"building street {args.seed}", total=street_config.frames)
         street = SyntheticStreet(args.seed, street_config)
         progress.update(task, description=f"rendering street {args.seed}")

@@ -23,7 +23,7 @@ from geoseg_ros.frames.intrinsics import load_intrinsics
 from geoseg_ros.frames.source import Frame, OnProblem
 from geoseg_ros.image_messages import decode_compressed, decode_image
 
-_DECODERS = {IMAGE: decode_image, COMPRESSED: decode_compressed}
+DECODERS = {IMAGE: decode_image, COMPRESSED: decode_compressed}
 
 
 class BagFrames:
@@ -57,8 +57,8 @@ class BagFrames:
     def frames(self, on_problem: OnProblem | None = None) -> Iterator[Frame]:
         """Frames by receive time; a bad image is skipped, bad calibration leaves ``camera`` None."""
         report = on_problem or _raise
-        decode = _DECODERS[self.reader.topics[self.topic].msgtype]
-        calibration = self._first_calibration()
+        decode = DECODERS[self.reader.topics[self.topic].msgtype]
+        calibration = self.first_calibration()
         odometry = None
         wanted = {self.topic, self.camera_topic, self.odometry_topic} - {None}
         for topic, _, _, message in self.reader.messages(wanted):
@@ -73,24 +73,16 @@ class BagFrames:
                     report(ImageError(f"{self.topic} at {_seconds(message)}: {error}"))
                     continue
                 try:
-                    camera = self._camera(calibration, image.shape[1], image.shape[0])
+                    camera = self.camera(calibration, image.shape[1], image.shape[0])
                 except CameraError as error:
                     report(CameraError(f"{self.camera_topic} at {_seconds(message)}: {error}"))
                     camera = None
                 header = message.header
                 yield Frame(image, stamp_nanoseconds(header.stamp), header.frame_id, camera, odometry)
 
-    def close(self) -> None:
-        """Close the bag."""
-        self.reader.close()
-
-    def __enter__(self) -> BagFrames:
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self.close()
-
-    def _camera(self, calibration: Any, width: int, height: int) -> PinholeCamera | None:
+    def camera(self, calibration: Any, width: int, height: int) -> PinholeCamera | None:
+        """The camera of images of this size while the ``camera_info`` message ``calibration`` (or None) holds;
+        CameraError where it is for another size or impossible."""
         if self._calibration is not None:
             return self._calibration.camera_for(width, height)
         if calibration is None:
@@ -102,7 +94,8 @@ class BagFrames:
             )
         return camera
 
-    def _first_calibration(self) -> Any:
+    def first_calibration(self) -> Any:
+        """The first ``camera_info`` message, None where there is none to be read."""
         if self.camera_topic is None:
             return None
         messages = self.reader.messages([self.camera_topic])
@@ -113,6 +106,16 @@ class BagFrames:
         finally:
             messages.close()
 
+    def close(self) -> None:
+        """Close the bag."""
+        self.reader.close()
+
+    def __enter__(self) -> BagFrames:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
     def _image_topic(self, name: str | None) -> str:
         topics, path = self.reader.topics, self.reader.path
         if name is None:
@@ -121,7 +124,7 @@ class BagFrames:
                 raise BagError(f"{path} has no camera image topic, found {_listing(topics)}")
         elif name not in topics and f"{name}/compressed" in topics:
             name = f"{name}/compressed"
-        _require(topics, path, name, tuple(_DECODERS))
+        _require(topics, path, name, tuple(DECODERS))
         return name
 
     def _camera_topic(self, name: str | None) -> str | None:

@@ -18,6 +18,7 @@ from geoseg_ros.training.data.augmentation import (
     colour_change,
     crop_and_scale,
     flip,
+    motion_blur_kernel,
     no_augmentation,
     random_box,
 )
@@ -57,6 +58,56 @@ def test_crop_and_scale_follow_the_pinhole_camera():
     expected = CAMERA.crop(10, 4, 60, 30).resize(40, 15).matrix
     np.testing.assert_allclose(result["K"], expected, atol=1e-12)
     assert result["image"].shape == (15, 40, 3) and result["flow"].shape == (15, 40, 2)
+
+
+def sequence_sample() -> dict[str, np.ndarray]:
+    """Three frames with both poses, distances and an assumed camera."""
+    sample = plane_sample()
+    return {key: sample[key] for key in ("image", "previous", "K", "previous_from_current")} | {
+        "next": np.ascontiguousarray(sample["image"][:, ::-1]),
+        "next_from_current": np.linalg.inv(POSE),
+        "previous_distance": np.linalg.norm(POSE[:3, 3]),
+        "next_distance": np.float64("nan"),
+        "intrinsics_known": False,
+    }
+
+
+@given(
+    x=st.integers(-8, 30), y=st.integers(-8, 20), width=st.integers(20, 66), height=st.integers(10, 28),
+    mirrored=st.booleans(), point=st.tuples(st.floats(-3, 3), st.floats(-2, 2), st.floats(4, 20)),
+)  # fmt: skip
+def test_points_are_seen_where_the_pictures_show_them(x, y, width, height, mirrored, point):
+    """A point of the scene in all three frames: cropping, scaling and mirroring its pixel gives the pixel that the new
+    K and the new poses say."""
+    sample, size = sequence_sample(), (48, 24)
+    result = crop_and_scale(sample, (x, y, width, height), size)
+    result = flip(result) if mirrored else result
+    mirror = np.diag([-1.0 if mirrored else 1.0, 1, 1, 1])
+    for name in ("previous_from_current", "next_from_current"):
+        seen = (sample[name] @ [*point, 1])[:3]
+        pixel = (CAMERA.matrix @ (seen / seen[2]))[:2]
+        moved = (pixel - (x, y) + 0.5) * np.divide(size, (width, height)) - 0.5
+        expected = [size[0] - 1 - moved[0] if mirrored else moved[0], moved[1]]
+        seen = (result[name] @ mirror @ [*point, 1])[:3]
+        np.testing.assert_allclose((result["K"] @ (seen / seen[2]))[:2], expected, atol=1e-8)
+
+
+def test_the_next_frame_is_treated_like_the_previous_one():
+    sample = sequence_sample()
+    sample["next"] = sample["previous"]
+    config = AugmentConfig(per_frame=0.0, jitter=1.0, flip=0.5, noise=0.0, motion_blur=1.0)
+    result = augment(sample, (48, 24), config, np.random.default_rng(4))
+    np.testing.assert_array_equal(result["next"], result["previous"])
+    np.testing.assert_array_equal(result["next_clean"], result["previous_clean"])
+    assert np.abs(result["next"] - result["next_clean"]).mean() > 0.01
+
+
+def test_distances_and_the_mark_of_an_assumed_camera_pass_through():
+    result = augment(sequence_sample(), (48, 24), AugmentConfig(), np.random.default_rng(0))
+    assert result["previous_distance"] == np.float32(np.linalg.norm([0.1, -0.05, 0.8]))
+    assert np.isnan(result["next_distance"]) and result["next_distance"].dtype == np.float32
+    assert result["intrinsics_known"].dtype == bool and not result["intrinsics_known"]
+    assert result["next_from_current"].shape == (4, 4)
 
 
 def test_flip_mirrors_intrinsics_flow_and_pose():
@@ -149,6 +200,38 @@ def test_grey_scale_images_have_equal_channels():
     np.testing.assert_allclose(result["image"][0], expected, atol=1e-5)
 
 
+@pytest.mark.parametrize(("angle", "row"), [(0.0, True), (np.pi / 2, False)])
+def test_a_motion_blur_along_an_axis_is_a_row_or_column(angle, row):
+    kernel = motion_blur_kernel(4.0, angle)
+    line = kernel[2] if row else kernel[:, 2]
+    assert kernel.shape == (5, 5)
+    np.testing.assert_allclose(line.sum(), 1, atol=1e-6)
+    np.testing.assert_allclose(line[1:4], line[2], rtol=0.1)
+    np.testing.assert_allclose(line[[0, 4]], line[2] / 2, rtol=0.2)
+
+
+@given(length=st.floats(1, 64), angle=st.floats(0, np.pi))
+def test_any_motion_blur_keeps_brightness_and_centre(length, angle):
+    kernel = motion_blur_kernel(length, angle)
+    offsets = np.arange(len(kernel)) - len(kernel) // 2
+    assert kernel.sum() == pytest.approx(1, abs=1e-5)
+    np.testing.assert_allclose(kernel, kernel[::-1, ::-1], atol=1e-6)
+    spread = np.sqrt((kernel * (offsets[:, None] ** 2 + offsets**2)).sum())
+    assert spread == pytest.approx(length / np.sqrt(12), abs=0.75)  # of an even line of that length
+
+
+def test_motion_blur_smears_the_input_of_all_frames_alike():
+    dot = np.zeros((48, 96, 3), np.uint8)
+    dot[24, 48] = 255
+    sample = {**sequence_sample(), "image": dot, "previous": dot, "next": dot}
+    config = no_augmentation(motion_blur=1.0, motion_blur_length=(6.0, 6.0))
+    result = augment(sample, (96, 48), config, np.random.default_rng(3))
+    assert result["image"].sum() == pytest.approx(3, abs=1e-3) and result["image"].max() < 0.4
+    np.testing.assert_array_equal(result["image"], result["previous"])
+    np.testing.assert_array_equal(result["image"], result["next"])
+    assert result["image_clean"][0, 24, 48] == 1
+
+
 def test_colour_change_of_hue_and_saturation_keeps_grey():
     config = no_augmentation(brightness=0.0, contrast=0.0, saturation=0.9, hue=0.5)
     _, matrix = colour_change(config, np.random.default_rng(5))
@@ -169,7 +252,15 @@ def test_the_anchor_bounds_the_vertical_place():
 
 @pytest.mark.parametrize(
     "change",
-    [{"scale": (0.0, 1.0)}, {"scale": (2.0, 1.0)}, {"flip": 1.5}, {"hue": 1.0}, {"anchor": (0.5, 1.5)}],
+    [
+        {"scale": (0.0, 1.0)},
+        {"scale": (2.0, 1.0)},
+        {"flip": 1.5},
+        {"hue": 1.0},
+        {"anchor": (0.5, 1.5)},
+        {"motion_blur": -0.1},
+        {"motion_blur_length": (8.0, 4.0)},
+    ],
 )
 def test_values_out_of_bounds_are_refused(change):
     with pytest.raises(ConfigError, match=next(iter(change))):

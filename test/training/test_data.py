@@ -54,6 +54,7 @@ def test_posed_pairs_have_the_pose_between_their_frames(posed, stride):
         "image_clean",
         "previous",
         "previous_clean",
+        "previous_distance",
         "previous_from_current",
     ]
     frames, former = (
@@ -67,7 +68,25 @@ def test_posed_pairs_have_the_pose_between_their_frames(posed, stride):
         np.testing.assert_allclose(
             pose[:3, 3], 2 * stride * np.array([-np.sin(heading), 0, np.cos(heading)]), atol=1e-5
         )
+    np.testing.assert_allclose(batch["previous_distance"], 2 * abs(stride), rtol=1e-5)
     np.testing.assert_allclose(batch["K"][0], [[30, 0, 15.5], [0, 31, 11.5], [0, 0, 1]])
+
+
+@pytest.mark.parametrize("stride", [1, 2, -1])
+def test_posed_triplets_have_a_frame_on_each_side(posed, stride):
+    settings = posed_settings(posed, strides=[stride], frames_per_sample=3)
+    batch = make_sources(settings)["drive"].batch(np.random.default_rng(0))
+    previous, current, following = (
+        np.round(batch[f"{key}_clean"][:, 0, 0, 0] * 255 / 40).astype(int) for key in ("previous", "image", "next")
+    )
+    np.testing.assert_array_equal(current - previous, stride)
+    np.testing.assert_array_equal(following - current, stride)
+    np.testing.assert_allclose(batch["next_distance"], 2 * abs(stride), rtol=1e-5)
+    for pose, frame in zip(batch["next_from_current"], following):
+        heading = 0.1 * frame
+        np.testing.assert_allclose(
+            pose[:3, 3], -2 * stride * np.array([-np.sin(heading), 0, np.cos(heading)]), atol=1e-5
+        )
 
 
 def test_posed_frames_are_a_half_open_range(posed):
@@ -83,6 +102,8 @@ def test_posed_frames_are_a_half_open_range(posed):
     [
         ({"frames": [3, 9]}, r"frames is \[3, 9\], expected 0 <= first < last <= 5"),
         ({"strides": [7]}, "no two frames 7 apart"),
+        ({"strides": [3], "frames_per_sample": 3}, "no three frames 3 apart"),
+        ({"frames_per_sample": 4}, "frames_per_sample is '4'"),
         ({"strides": []}, "strides is empty"),
         ({"batch": 0}, "batch is 0"),
         ({"stride": 1}, "data.drive: unknown key 'stride'; did you mean 'strides'"),
@@ -167,6 +188,10 @@ def test_a_clip_gives_pairs_with_intrinsics_of_a_section(tmp_path):
     difference = batch["image_clean"].mean((1, 2, 3)) - batch["previous_clean"].mean((1, 2, 3))
     np.testing.assert_allclose(difference, 60 / 255, atol=0.03)
     assert batch["K"][0, 0, 0] == 15.0  # 64 → 32 pixels
+    settings["clip"]["frames_per_sample"] = 3
+    batch = make_sources(settings)["clip"].batch(np.random.default_rng(0))
+    difference = batch["next_clean"].mean((1, 2, 3)) - batch["image_clean"].mean((1, 2, 3))
+    np.testing.assert_allclose(difference, 60 / 255, atol=0.03)
     settings["clip"]["section"] = "raw"
     with pytest.raises(ConfigError, match="no section 'raw'"):
         make_sources(settings)
@@ -285,6 +310,8 @@ def test_pairs_stay_inside_their_sequence():
     rng = np.random.default_rng(0)
     pairs = {index.draw(rng) for _ in range(200)}
     assert pairs == {(0, 1, 1), (0, 2, 1), (2, 1, 1), (0, 0, -1), (0, 1, -1), (2, 0, -1)}
+    triplets = PairIndex([4, 1, 2], (1, -1), "clips", frames=3)
+    assert {triplets.draw(rng) for _ in range(100)} == {(0, 1, 1), (0, 2, 1), (0, 1, -1), (0, 2, -1)}
 
 
 def test_real_folders_give_whole_batches(shared_data):

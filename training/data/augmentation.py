@@ -1,8 +1,9 @@
 """Augmentation of whole training samples: geometry with the intrinsics kept right, colour on the network's
 input only.
 
-A raw sample is a dict in OpenCV layout: image, previous H×W×3 uint8 RGB; depth H×W float32 metres; semantic
-H×W uint8; flow H×W×2 float32 (to the previous image); motion H×W float32; K 3×3; previous_from_current 4×4.
+A raw sample is a dict in OpenCV layout: image, previous, next H×W×3 uint8 RGB; depth H×W float32 metres;
+semantic H×W uint8; flow H×W×2 float32 (to the previous image); motion H×W float32; K 3×3;
+previous_from_current, next_from_current 4×4; previous_distance, next_distance and intrinsics_known scalars.
 Every key but ``image`` may be absent. :func:`augment` crops, scales and flips all of them alike and returns
 the layout of the training batch.
 """
@@ -19,7 +20,8 @@ from geoseg_ros.errors import ConfigError
 
 Sample = dict[str, np.ndarray]
 
-_IMAGES = ("image", "previous")
+_IMAGES = ("image", "previous", "next")
+_POSES = ("previous_from_current", "next_from_current")
 _PADDING = {"depth": np.nan, "semantic": 255, "flow": np.nan, "motion": np.nan}
 _GREY = np.array([0.299, 0.587, 0.114])  # ITU-R BT.601 luma
 _YIQ = np.array([_GREY, [0.5959, -0.2746, -0.3213], [0.2115, -0.5227, 0.3112]])
@@ -34,7 +36,11 @@ class AugmentConfig:
     ``scale`` is relative to the scale at which the image just covers the crop: below 1 the crop is padded
     (image edge repeated, ground truth unknown), above 1 it is a part of the image. ``aspect`` is the vertical
     scale over the horizontal one. ``anchor`` bounds the crop's vertical place, 0 at the top of the picture, 1
-    at its bottom. ``per_frame`` is the share of the jitter that differs between the two frames.
+    at its bottom. ``per_frame`` is the share of the jitter that differs between the frames.
+
+    ``grey``, ``blur`` (out of focus), ``motion_blur`` and ``noise`` are probabilities per sequence: its frames
+    are grey or blurred together, by one kernel, since exposure time and shaking last longer than a frame.
+    ``motion_blur_length`` bounds the smear in pixels of the crop, in any direction.
     """
 
     scale: tuple[float, float] = (1.0, 1.5)
@@ -50,6 +56,8 @@ class AugmentConfig:
     per_frame: float = 0.1
     grey: float = 0.05
     blur: float = 0.1
+    motion_blur: float = 0.0
+    motion_blur_length: tuple[float, float] = (2.0, 8.0)
     noise: float = 0.3
     noise_sigma: float = 0.02
 
@@ -60,7 +68,12 @@ class AugmentConfig:
                 raise ConfigError(f"{name} is [{low}, {high}], expected [low, high] with 0 < low <= high")
         if not 0 <= self.anchor[0] <= self.anchor[1] <= 1:
             raise ConfigError(f"anchor is {list(self.anchor)}, expected [low, high] within 0 … 1")
-        for name in ("flip", "jitter", "per_frame", "grey", "blur", "noise"):
+        low, high = self.motion_blur_length
+        if not 1 <= low <= high <= 64:
+            raise ConfigError(
+                f"motion_blur_length is [{low}, {high}], expected [low, high] within 1 … 64 pixels"
+            )
+        for name in ("flip", "jitter", "per_frame", "grey", "blur", "motion_blur", "noise"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ConfigError(f"{name} is {getattr(self, name)}, expected 0 … 1")
         for name in ("brightness", "contrast", "saturation", "hue", "gamma", "noise_sigma"):
@@ -71,9 +84,10 @@ class AugmentConfig:
 def augment(sample: Sample, size: tuple[int, int], config: AugmentConfig, rng: np.random.Generator) -> Sample:
     """One training example of ``size`` (width, height) from a raw sample.
 
-    Returns image, previous (jittered), image_clean, previous_clean: 3×H×W float32 in [0, 1]; depth, motion
-    1×H×W float32; semantic H×W int64; flow 2×H×W float32; K 3×3 float32; previous_from_current 4×4 float32;
-    each if the sample has it.
+    Returns image, previous, next (jittered), image_clean, previous_clean, next_clean: 3×H×W float32 in [0, 1];
+    depth, motion 1×H×W float32; semantic H×W int64; flow 2×H×W float32; K 3×3 float32; previous_from_current,
+    next_from_current 4×4 float32; previous_distance, next_distance float32; intrinsics_known bool; each if the
+    sample has it.
     """
     height, width = sample["image"].shape[:2]
     box = random_box((width, height), size, config, rng)
@@ -111,7 +125,9 @@ def crop_and_scale(sample: Sample, box: tuple[int, int, int, int], size: tuple[i
     """
     x, y, box_width, box_height = box
     scale = np.array([size[0] / box_width, size[1] / box_height])
-    result = {key: _resample(key, value, box, size) for key, value in sample.items() if _is_picture(key)}
+    result = {
+        key: _resample(key, value, box, size) if _is_picture(key) else value for key, value in sample.items()
+    }
     if "flow" in result:
         result["flow"] = result["flow"] * scale.astype(np.float32)
     if "K" in sample:
@@ -119,8 +135,6 @@ def crop_and_scale(sample: Sample, box: tuple[int, int, int, int], size: tuple[i
         matrix[:2] *= scale[:, None]
         matrix[:2, 2] = (sample["K"][:2, 2] - (x, y) + 0.5) * scale - 0.5
         result["K"] = matrix
-    if "previous_from_current" in sample:
-        result["previous_from_current"] = sample["previous_from_current"]
     return result
 
 
@@ -151,17 +165,17 @@ def _resample(
 
 
 def flip(sample: Sample) -> Sample:
-    """The sample seen in a mirror: x → width − 1 − x in every array, in K, in the flow and in the pose
+    """The sample seen in a mirror: x → width − 1 − x in every array, in K, in the flow and in the poses
     (S·T·S)."""
-    result = {key: value[:, ::-1] for key, value in sample.items() if _is_picture(key)}
+    result = {key: value[:, ::-1] if _is_picture(key) else value for key, value in sample.items()}
     if "flow" in sample:
         result["flow"] = result["flow"] * np.float32([-1, 1])
     if "K" in sample:
         result["K"] = np.array(sample["K"])
         result["K"][0, 2] = sample["image"].shape[1] - 1 - sample["K"][0, 2]
-    if "previous_from_current" in sample:
-        mirror = np.diag([-1.0, 1.0, 1.0, 1.0])
-        result["previous_from_current"] = mirror @ sample["previous_from_current"] @ mirror
+    mirror = np.array([-1.0, 1.0, 1.0, 1.0])
+    for key in set(_POSES) & sample.keys():
+        result[key] = mirror[:, None] * sample[key] * mirror
     return result
 
 
@@ -176,8 +190,10 @@ def _to_network_layout(sample: Sample) -> Sample:
             result[key] = value.astype(np.float32)[None]
         elif key == "flow":
             result[key] = _channels_first(value.astype(np.float32))
+        elif key == "intrinsics_known":
+            result[key] = np.asarray(value, bool)
         else:
-            result[key] = value.astype(np.float32)
+            result[key] = np.asarray(value, np.float32)
     return result
 
 
@@ -187,6 +203,7 @@ def _jitter_images(sample: Sample, config: AugmentConfig, rng: np.random.Generat
     grey = rng.random() < config.grey
     blur_sigma = rng.uniform(0.3, 1.2) if rng.random() < config.blur else 0.0
     noise = rng.uniform(0, config.noise_sigma) if rng.random() < config.noise else 0.0
+    smear = _draw_motion_blur(config, rng)
     result = {}
     for key in keys:
         gamma, matrix = (
@@ -194,8 +211,31 @@ def _jitter_images(sample: Sample, config: AugmentConfig, rng: np.random.Generat
         )
         if grey:
             matrix = np.hstack([np.tile(_GREY, (3, 1)), np.zeros((3, 1))]) @ np.vstack([matrix, [0, 0, 0, 1]])
-        result[key] = _channels_first(_apply(sample[key], gamma, matrix, blur_sigma, noise, rng))
+        result[key] = _channels_first(_apply(sample[key], gamma, matrix, blur_sigma, smear, noise, rng))
     return result
+
+
+def _draw_motion_blur(config: AugmentConfig, rng: np.random.Generator) -> np.ndarray | None:
+    """The kernel of a random motion blur, or None; draws nothing where the configuration has none, so that recipes
+    without it keep their random numbers."""
+    if config.motion_blur == 0 or rng.random() >= config.motion_blur:
+        return None
+    return motion_blur_kernel(rng.uniform(*config.motion_blur_length), rng.uniform(0, np.pi))
+
+
+def motion_blur_kernel(length: float, angle: float) -> np.ndarray:
+    """The square float32 kernel of a straight smear of ``length`` pixels at ``angle`` (radians from x towards y); its
+    sum is 1."""
+    radius = int(np.ceil(length / 2))
+    kernel = np.zeros((2 * radius + 1,) * 2)
+    along = ((np.arange(8 * radius) + 0.5) / (8 * radius) - 0.5) * length
+    x, y = radius + along * np.cos(angle), radius + along * np.sin(angle)
+    left, top = np.minimum(x.astype(int), 2 * radius - 1), np.minimum(y.astype(int), 2 * radius - 1)
+    right_share, bottom_share = x - left, y - top
+    for dx, share_x in ((0, 1 - right_share), (1, right_share)):
+        for dy, share_y in ((0, 1 - bottom_share), (1, bottom_share)):
+            np.add.at(kernel, (top + dy, left + dx), share_x * share_y)
+    return (kernel / kernel.sum()).astype(np.float32)
 
 
 def colour_change(config: AugmentConfig, rng: np.random.Generator) -> tuple[float, np.ndarray]:
@@ -222,12 +262,20 @@ def _vary(
 
 
 def _apply(
-    image: np.ndarray, gamma: float, matrix: np.ndarray, blur: float, noise: float, rng: np.random.Generator
+    image: np.ndarray,
+    gamma: float,
+    matrix: np.ndarray,
+    blur: float,
+    smear: np.ndarray | None,
+    noise: float,
+    rng: np.random.Generator,
 ) -> np.ndarray:
     table = (np.linspace(0, 1, 256) ** gamma).astype(np.float32)
     result = cv2.transform(cv2.LUT(np.ascontiguousarray(image), table), matrix.astype(np.float32))
     if blur > 0:
         result = cv2.GaussianBlur(result, (0, 0), blur)
+    if smear is not None:
+        result = cv2.filter2D(result, -1, smear)
     if noise > 0:
         result += np.float32(noise) * rng.standard_normal(result.shape, dtype=np.float32)
     return np.clip(result, 0, 1, out=result)

@@ -11,14 +11,14 @@ from geoseg_ros.errors import ConfigError
 from geoseg_ros.labels import label_set
 from geoseg_ros.training.data import files
 from geoseg_ros.training.data.augmentation import AugmentConfig, Sample
-from geoseg_ros.training.data.source import IGNORE, PairConfig, PairIndex, Source, SourceConfig
+from geoseg_ros.training.data.source import IGNORE, PairIndex, SequenceConfig, Source, SourceConfig
 
 ASSUMED_FOCAL = 0.9
 """Focal length over image width of cameras that are not known."""
 
 
 @dataclass(frozen=True)
-class PosedFolderConfig(PairConfig):
+class PosedFolderConfig(SequenceConfig):
     """A folder with images/, intrinsics.json and poses.txt; ``frames`` = [first, last) of the images in name
     order."""
 
@@ -26,7 +26,8 @@ class PosedFolderConfig(PairConfig):
 
 
 class PosedFolder(Source):
-    """Image pairs with metric poses: image, previous, K, previous_from_current."""
+    """Image pairs or triplets with metric poses: image, previous, K, previous_from_current, previous_distance; with
+    three frames next, next_from_current, next_distance."""
 
     def __init__(
         self, config: PosedFolderConfig, augmentation: AugmentConfig, size: tuple[int, int], path: Path
@@ -42,19 +43,25 @@ class PosedFolder(Source):
         self._matrix = files.read_intrinsics(
             path / "intrinsics.json", None, files.check_one_size(self._images, str(path))
         )
-        self._index = PairIndex([len(self._images)], config.strides, str(path))
+        self._index = PairIndex([len(self._images)], config.strides, str(path), config.frames_per_sample)
 
     def __len__(self) -> int:
         return len(self._images)
 
     def raw_sample(self, rng: np.random.Generator) -> Sample:
         _, current, stride = self._index.draw(rng)
-        return {
-            "image": self._images[current],
-            "previous": self._images[current - stride],
-            "K": self._matrix,
-            "previous_from_current": files.relative_pose(self._poses[current - stride], self._poses[current]),
-        }
+        sample = {"image": self._images[current], "K": self._matrix}
+        for name, other in _neighbours(current, stride, self.config.frames_per_sample):
+            pose = files.relative_pose(self._poses[other], self._poses[current])
+            sample[name] = self._images[other]
+            sample[f"{name}_from_current"] = pose
+            sample[f"{name}_distance"] = np.linalg.norm(pose[:3, 3])
+        return sample
+
+
+def _neighbours(current: int, stride: int, frames: int) -> list[tuple[str, int]]:
+    """(name, frame number) of the frames that go with the current one."""
+    return [("previous", current - stride), ("next", current + stride)][: frames - 1]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,17 +107,17 @@ class LabelledFolder(Source):
     def raw_sample(self, rng: np.random.Generator) -> Sample:
         i = int(rng.integers(len(self._images)))
         image = self._images[i]
-        return {"image": image, "semantic": self._labels[i], "K": _assumed_intrinsics(*image.shape[1::-1])}
+        return {"image": image, "semantic": self._labels[i], "K": assumed_intrinsics(*image.shape[1::-1])}
 
 
-def _assumed_intrinsics(width: int, height: int) -> np.ndarray:
+def assumed_intrinsics(width: int, height: int) -> np.ndarray:
     """3×3 of a camera of ordinary field of view."""
     focal = ASSUMED_FOCAL * width
     return np.array([[focal, 0, (width - 1) / 2], [0, focal, (height - 1) / 2], [0, 0, 1]])
 
 
 @dataclass(frozen=True)
-class ClipConfig(PairConfig):
+class ClipConfig(SequenceConfig):
     """A video file of a rectified camera; ``intrinsics`` is a JSON file beside it (default: same stem),
     ``section`` its part."""
 
@@ -120,7 +127,7 @@ class ClipConfig(PairConfig):
 
 
 class Clip(Source):
-    """Image pairs without poses: image, previous, K."""
+    """Image pairs or triplets without poses: image, previous, K; with three frames next."""
 
     def __init__(
         self, config: ClipConfig, augmentation: AugmentConfig, size: tuple[int, int], path: Path
@@ -132,11 +139,16 @@ class Clip(Source):
         self._matrix = files.read_intrinsics(
             intrinsics, config.section, files.check_one_size(self._images, str(path))
         )
-        self._index = PairIndex([len(self._images)], config.strides, str(path))
+        self._index = PairIndex([len(self._images)], config.strides, str(path), config.frames_per_sample)
 
     def __len__(self) -> int:
         return len(self._images)
 
     def raw_sample(self, rng: np.random.Generator) -> Sample:
         _, current, stride = self._index.draw(rng)
-        return {"image": self._images[current], "previous": self._images[current - stride], "K": self._matrix}
+        neighbours = _neighbours(current, stride, self.config.frames_per_sample)
+        return {
+            "image": self._images[current],
+            **{name: self._images[other] for name, other in neighbours},
+            "K": self._matrix,
+        }

@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from geoseg_ros.errors import ConfigError
 from geoseg_ros.training.config import Recipe
-from geoseg_ros.training.data.source import Source, find_data
+from geoseg_ros.training.data.source import Source
 from geoseg_ros.training.schema import nearest, parse
 
 _PACKAGE = "geoseg_ros.training.data"
@@ -23,6 +23,7 @@ _SOURCES = {  # kind: module, class with its settings in CLASSConfig; modules lo
     "posed_folder": ("folders", "PosedFolder"),
     "labelled_folder": ("folders", "LabelledFolder"),
     "video_clip": ("folders", "Clip"),
+    "bag": ("bags", "Bag"),
 }
 
 
@@ -40,7 +41,7 @@ def create_sources(recipe: Recipe) -> dict[str, Source]:
             type(recipe.augment), {**vars(recipe.augment), **config.augment}, f"data.{name}: augment"
         )
         sources[name] = getattr(module, class_name)(
-            config, augmentation, recipe.crop, find_data(config.path, recipe.data_root)
+            config, augmentation, recipe.crop, config.locate(recipe.data_root)
         )
     return sources
 

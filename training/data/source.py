@@ -2,12 +2,14 @@
 
 A source's batch is a dict of numpy arrays, each key present when the source knows it:
 
-- image, previous: B×3×H×W float32 in [0, 1], colour-jittered; image_clean, previous_clean: the same without
-  jitter
+- image, previous, next: B×3×H×W float32 in [0, 1], colour-jittered; image_clean, previous_clean, next_clean: the
+  same without jitter
 - K: B×3×3 float32 at that size; depth: B×1×H×W float32 metres (+inf sky, NaN unknown)
 - semantic: B×H×W int64 in the source's own label set (255 ignored)
 - flow: B×2×H×W float32 from the image to the previous one (NaN unknown); motion: B×1×H×W {0, 1} (NaN unknown)
-- previous_from_current: B×4×4 float32, metres
+- previous_from_current, next_from_current: B×4×4 float32, metres (NaN unknown)
+- previous_distance, next_distance: B float32, metres driven between the frames (NaN unknown)
+- intrinsics_known: B bool; where it is False, K is that of an assumed camera
 """
 
 from __future__ import annotations
@@ -16,7 +18,7 @@ import os
 from abc import ABC, abstractmethod
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -42,6 +44,10 @@ class SourceConfig:
         if self.batch < 1:
             raise ConfigError(f"batch is {self.batch}, expected at least 1")
 
+    def locate(self, data_root: str) -> Any:
+        """What the source reads: the file or folder ``path`` (see :func:`find_data`)."""
+        return find_data(self.path, data_root)
+
 
 @dataclass(frozen=True)
 class PairConfig(SourceConfig):
@@ -58,6 +64,14 @@ class PairConfig(SourceConfig):
         super().__post_init__()
         if not self.strides:
             raise ConfigError("strides is empty, expected at least one frame distance such as [1]")
+
+
+@dataclass(frozen=True)
+class SequenceConfig(PairConfig):
+    """Settings of a source of two frames per example (previous and current) or three (next too, at the same
+    stride)."""
+
+    frames_per_sample: Literal[2, 3] = 2
 
 
 class Source(ABC):
@@ -94,50 +108,56 @@ class Source(ABC):
 
 
 def find_data(path: str, data_root: str) -> Path:
-    """The file or folder ``path``: absolute, or under $GEOSEG_DATA, the recipe's data_root, or the checkout,
-    in this order.
+    """The file or folder ``path`` in the first of :func:`data_roots` that has it; an absolute one as it is.
 
-    A relative ``data_root`` starts at the checkout. ConfigError lists the places when none has it.
+    ConfigError lists the places when none has it.
     """
-    variable = os.environ.get(DATA_VARIABLE)
-    roots = [*([Path(variable)] if variable else []), CHECKOUT / data_root, CHECKOUT]
-    for root in roots:
+    for root in data_roots(data_root):
         if (root / path).exists():
             return (root / path).resolve()
-    places = ", ".join(dict.fromkeys(str((root / path).absolute()) for root in roots))
-    raise ConfigError(
+    raise missing_data(path, data_root)
+
+
+def data_roots(data_root: str) -> list[Path]:
+    """Where data are searched for: $GEOSEG_DATA, the recipe's data_root, the checkout, in this order.
+
+    A relative ``data_root`` starts at the checkout.
+    """
+    variable = os.environ.get(DATA_VARIABLE)
+    return [*([Path(variable)] if variable else []), CHECKOUT / data_root, CHECKOUT]
+
+
+def missing_data(path: str, data_root: str) -> ConfigError:
+    """The error for data that no root has."""
+    places = ", ".join(dict.fromkeys(str((root / path).absolute()) for root in data_roots(data_root)))
+    return ConfigError(
         f"data '{path}' is missing; looked for {places} (set {DATA_VARIABLE} to the folder of your data)"
     )
 
 
 class PairIndex:
-    """Every (sequence, frame) that has a previous frame at a stride, over sequences of given lengths."""
+    """Every (sequence, frame) that has a previous frame at a stride, and with ``frames`` = 3 a next one too, over
+    sequences of given lengths."""
 
-    def __init__(self, lengths: list[int], strides: tuple[int, ...], what: str) -> None:
+    def __init__(self, lengths: list[int], strides: tuple[int, ...], what: str, frames: int = 2) -> None:
         self._strides = strides
-        self._pairs = {stride: self._valid(lengths, stride) for stride in set(strides)}
+        self._pairs = {stride: self._valid(lengths, stride, frames) for stride in set(strides)}
         for stride, pairs in self._pairs.items():
             if not len(pairs):
                 raise ConfigError(
-                    f"{what} has no two frames {stride} apart, only sequences of {lengths} frames"
+                    f"{what} has no {'two' if frames == 2 else 'three'} frames {stride} apart, "
+                    f"only sequences of {lengths} frames"
                 )
 
     @staticmethod
-    def _valid(lengths: list[int], stride: int) -> np.ndarray:
-        frames = [
-            np.stack(
-                [
-                    np.full(max(0, n - abs(stride)), s),
-                    np.arange(max(0, stride), max(0, stride) + max(0, n - abs(stride))),
-                ],
-                1,
-            )
-            for s, n in enumerate(lengths)
-        ]
-        return np.concatenate(frames) if frames else np.empty((0, 2), int)
+    def _valid(lengths: list[int], stride: int, frames: int) -> np.ndarray:
+        before, after = (max(0, stride), max(0, -stride)) if frames == 2 else (abs(stride),) * 2
+        pairs = [(s, current) for s, n in enumerate(lengths) for current in range(before, n - after)]
+        return np.array(pairs, int).reshape(-1, 2)
 
     def draw(self, rng: np.random.Generator) -> tuple[int, int, int]:
-        """A random (sequence, current frame, stride); the previous frame is current − stride."""
+        """A random (sequence, current frame, stride); the previous frame is current − stride, the next one current +
+        stride."""
         stride = int(rng.choice(self._strides))
         pairs = self._pairs[stride]
         sequence, current = pairs[rng.integers(len(pairs))]

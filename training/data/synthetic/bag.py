@@ -20,7 +20,7 @@ import numpy as np
 
 from geoseg_ros.bags import BagWriter
 from geoseg_ros.image_messages import encode_image
-from geoseg_ros.training.data.synthetic.ego import BODY_FROM_OPTICAL
+from geoseg_ros.training.data.odometry import BODY_FROM_OPTICAL, odometry_fields
 from geoseg_ros.training.data.synthetic.street import SyntheticFrame, SyntheticStreet
 
 START = 1_700_000_000_000_000_000  # stamp of the first frame (ns): any plausible time, always the same
@@ -28,7 +28,6 @@ _IMAGE = "sensor_msgs/msg/Image"
 _ODOMETRY = "nav_msgs/msg/Odometry"
 _TWIST_SPAN = 0.01  # seconds over which velocities are taken
 _JPEG_QUALITY = 95
-_VARIANCE = 1e-6
 
 
 def write_street_bag(
@@ -80,37 +79,3 @@ def _camera_messages(
     ):
         messages.append((f"/camera/gt/{suffix}", _IMAGE, encode_image(array, encoding)))
     return messages
-
-
-def odometry_fields(pose: np.ndarray, before: np.ndarray, span: float, child: str) -> dict[str, Any]:
-    """Fields of an Odometry (without header) from a 4×4 pose now and ``span`` seconds before; the twist is in
-    the child's frame, as the message demands."""
-    relative = np.linalg.inv(before) @ pose
-    linear = pose[:3, :3].T @ (pose[:3, 3] - before[:3, 3]) / span
-    angular = cv2.Rodrigues(relative[:3, :3])[0].ravel() / span
-    quaternion = _quaternion(pose[:3, :3])
-    covariance = (np.eye(6) * _VARIANCE).reshape(-1)
-    return {
-        "child_frame_id": child,
-        "pose": {
-            "pose": {
-                "position": dict(zip("xyz", map(float, pose[:3, 3]))),
-                "orientation": dict(zip("xyzw", map(float, quaternion))),
-            },
-            "covariance": covariance,
-        },
-        "twist": {
-            "twist": {
-                "linear": dict(zip("xyz", map(float, linear))),
-                "angular": dict(zip("xyz", map(float, angular))),
-            },
-            "covariance": covariance,
-        },
-    }
-
-
-def _quaternion(rotation: np.ndarray) -> np.ndarray:
-    """(x, y, z, w) of a 3×3 rotation."""
-    vector = cv2.Rodrigues(rotation)[0].ravel()
-    angle = float(np.linalg.norm(vector))
-    return np.append(vector * 0.5 * np.sinc(angle / (2 * np.pi)), np.cos(angle / 2))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from geoseg_ros.training.data.odometry import BODY_FROM_OPTICAL
 from geoseg_ros.training.data.synthetic.config import StreetConfig
 from geoseg_ros.training.data.synthetic.ground import Curve
 from geoseg_ros.training.data.synthetic.layout import Layout
@@ -11,8 +12,6 @@ from geoseg_ros.training.data.synthetic.layout import Layout
 TIME_STEP = 0.02
 LEAD_TIME = 1.0  # seconds before the first frame that are known too
 _FRONT = 1.2  # the camera sits this far ahead of the reference point of the body (m)
-# camera optical axes (x right, y down, z forward) in body axes (x forward, y left, z up)
-BODY_FROM_OPTICAL = np.array([[0.0, 0, 1], [-1, 0, 0], [0, -1, 0]])
 
 
 def speed_profile(rng: np.random.Generator, duration: float) -> np.ndarray:

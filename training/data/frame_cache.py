@@ -1,0 +1,169 @@
+"""The frame cache: every bag's images decoded, rectified and resized once, then shared by all workers and runs.
+
+A bag's file is named after its path and the settings; inside stands what it was made from, modification times and
+sizes of the bag's files included. Where that has changed, the file is made anew.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+from rich.console import Console
+from rich.progress import Progress
+
+from geoseg_ros.errors import ConfigError
+from geoseg_ros.progress import progress_bar
+from geoseg_ros.training.data.bag_images import BagImages, BagSettings
+from geoseg_ros.training.data.cached_bag import CachedBag, CachedBagWriter, read_cached_bag
+from geoseg_ros.training.data.folders import assumed_intrinsics
+from geoseg_ros.training.data.image_motion import ImageMotion
+
+CACHE_VARIABLE = "GEOSEG_CACHE"
+_FORMAT = 1  # to be raised when the same settings give other frames
+_GB = 1e9
+
+
+def default_folder() -> Path:
+    """$GEOSEG_CACHE, else geoseg_ros in the user's cache folder."""
+    variable = os.environ.get(CACHE_VARIABLE)
+    if variable:
+        return Path(variable)
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "geoseg_ros"
+
+
+def open_cache(bags: list[Path], settings: BagSettings, folder: Path, limit_gb: float) -> list[CachedBag]:
+    """The frames of every bag, from the cache in ``folder``; what is missing or out of date is made, with a progress
+    bar on stderr.
+
+    Processes that ask at once make it once. ConfigError where all frames together need more than ``limit_gb``
+    gigabytes, or more than the disk has; BagError and others for a bag that cannot be used.
+    """
+    files = [folder / f"{bag.stem}-{_digest(str(bag.absolute()), settings)}.frames" for bag in bags]
+    signatures = [_signature(bag, settings) for bag in bags]
+    with _locked(folder):
+        found = [_current(file, signature) for file, signature in zip(files, signatures)]
+        missing = [i for i, cached in enumerate(found) if cached is None]
+        _check_room([bags[i] for i in missing], [c for c in found if c is not None], settings, folder, limit_gb)
+        if missing:
+            started = time.perf_counter()
+            with progress_bar(Console(stderr=True), transient=True) as progress:
+                for i in missing:
+                    found[i] = _build(bags[i], files[i], settings, signatures[i], progress)
+            _report([found[i] for i in missing], folder, time.perf_counter() - started)
+    return found
+
+
+def _build(bag: Path, file: Path, settings: BagSettings, signature: str, progress: Progress) -> CachedBag:
+    stamps, matrices, known, moved = [], [], [], []
+    motion, task = ImageMotion(), progress.add_task(f"caching {bag.name}", total=None)
+    with BagImages(bag, settings) as images, CachedBagWriter(file) as writer:
+        for prepared in images.images():
+            writer.append(prepared.image)
+            stamps.append(prepared.stamp)
+            known.append(prepared.camera is not None)
+            matrices.append(prepared.camera.matrix if prepared.camera else assumed_intrinsics(*images.size))
+            moved.append(motion.update(prepared.small, images.size[0]))
+            progress.update(task, completed=len(stamps), total=images.count)
+        times = np.array(stamps, np.int64)
+        poses, of_camera = images.poses(times)
+        writer.finish(
+            stamps=times,
+            matrices=np.array(matrices).reshape(-1, 3, 3),
+            intrinsics_known=np.array(known, bool),
+            motion=np.array(moved, np.float32),
+            poses=poses,
+            poses_of_camera=of_camera,
+            skipped=images.skipped,
+            signature=signature,
+        )
+    cached = _current(file, signature)
+    if cached is None:
+        raise ConfigError(f"the frame cache {file} was written but cannot be read back, expected a whole file")
+    return cached
+
+
+def _current(file: Path, signature: str) -> CachedBag | None:
+    cached = read_cached_bag(file)
+    return cached if cached is not None and cached.signature == signature else None
+
+
+def _check_room(
+    missing: list[Path], present: list[CachedBag], settings: BagSettings, folder: Path, limit_gb: float
+) -> None:
+    new = 0
+    for bag in missing:
+        with BagImages(bag, settings) as images:
+            new += images.count * images.size[0] * images.size[1] * 3
+    whole = new + sum(cached.images.nbytes for cached in present)
+    if whole > limit_gb * _GB:
+        raise ConfigError(
+            f"the cached frames of {_bags(len(missing) + len(present))} need {_amount(whole)}, cache_gb allows "
+            f"{limit_gb:g} GB; raise it, or lower size or max_rate"
+        )
+    free = shutil.disk_usage(folder).free
+    if new > free:
+        raise ConfigError(f"the frame cache {folder} needs {_amount(new)}, its disk has {_amount(free)} free")
+
+
+def _report(made: list[CachedBag], folder: Path, seconds: float) -> None:
+    frames, skipped = sum(map(len, made)), sum(cached.skipped for cached in made)
+    size = sum(cached.images.nbytes for cached in made)
+    placed = sum(int(np.isfinite(cached.poses[:, 0, 3]).sum()) for cached in made)
+    calibrated = sum(int(cached.intrinsics_known.sum()) for cached in made)
+    note = f"; {skipped} could not be decoded" if skipped else ""
+    _say(
+        f"frame cache {folder}: {frames} frames of {_bags(len(made))} ({calibrated} calibrated, {placed} with odometry), "
+        f"{_amount(size)}, made in {seconds:.1f} s ({frames / max(seconds, 1e-9):.0f} frames/s){note}"
+    )
+
+
+def _say(sentence: str) -> None:
+    Console(stderr=True, highlight=False).print(sentence, soft_wrap=True, markup=False)
+
+
+def _bags(count: int) -> str:
+    return f"{count} bag{'s'[count == 1 :]}"
+
+
+def _amount(size: int) -> str:
+    return f"{size / _GB:.3g} GB" if size >= _GB else f"{size / 1e6:.3g} MB"
+
+
+def _signature(bag: Path, settings: BagSettings) -> str:
+    """Path, names, sizes and modification times of the bag's files, and the settings, as JSON."""
+    files = sorted(file for file in bag.iterdir() if file.is_file()) if bag.is_dir() else [bag]
+    states = [(file.name, stat.st_size, stat.st_mtime_ns) for file in files for stat in [file.stat()]]
+    return json.dumps([_FORMAT, str(bag.absolute()), states, asdict(settings)])
+
+
+def _digest(path: str, settings: BagSettings) -> str:
+    return hashlib.sha256(json.dumps([path, asdict(settings)]).encode()).hexdigest()[:16]
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """One process at a time; the lock ends with its process, and what a killed one left behind is removed."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = (folder / ".lock").open("w")
+    except OSError as error:
+        raise ConfigError(f"the frame cache {folder} cannot be written: {error.strerror}") from error
+    with lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            _say(f"frame cache {folder}: waiting for another process that fills it")
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        for left_behind in folder.glob(".*.partial"):
+            left_behind.unlink()
+        yield
