@@ -152,7 +152,7 @@ class Pipeline:
             depth = raw.depth[0, 0].float().cpu().numpy() * np.float32(self.scale.scale)
             result.depth = _resize(depth, shape, cv2.INTER_LINEAR)
         clock.lap("depth")
-        if "flow" in outputs:
+        if "flow" in outputs and (raw.flow is not None or previous is None):
             result.flow = _published_flow(raw.flow, shape)
         clock.lap("flow")
         if "motion" in outputs and estimate is not None:

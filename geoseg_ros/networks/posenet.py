@@ -1,4 +1,8 @@
-"""Ego-motion, and the camera where nobody knows it, from two images stacked (Zhou et al., CVPR 2017; Gordon et al., ICCV 2019)."""
+"""Ego-motion, and the camera where nobody knows it, from two images stacked.
+
+Sources: Zhou et al., CVPR 2017 (pose network); Godard et al., ICCV 2019 (temporal order, units); Gordon et al., ICCV 2019
+(intrinsics).
+"""
 
 from __future__ import annotations
 
@@ -66,7 +70,7 @@ class PoseNetwork(nn.Module):
         self.camera = CameraHead(self.width) if learns_intrinsics else None
 
     def forward(self, earlier: Tensor, later: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Images B×3×H×W to later_from_earlier as axis-angle (rad) and raw translation, B×6, and intrinsics B×3×3 or None."""
+        """Images B×3×H×W to later_from_earlier as axis-angle (rad) and raw translation, B×6; and intrinsics B×3×3 or None."""
         pair = torch.cat([self.normalize(earlier), self.normalize(later)], 1)
         features = self.trunk(self.squeeze(self.encoder(pair)[-1]))
         motion = self.motion(features).mean((2, 3))
