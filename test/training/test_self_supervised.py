@@ -77,6 +77,14 @@ def task(loss=None, network=None):
     return create_task("self_supervised", recipe)
 
 
+def perception_task(loss):
+    torch.manual_seed(0)
+    data = {"drive": {"kind": "any"}}
+    settings = {"name": "perception", "encoder": "lite"}
+    recipe = Recipe(task="self_supervised", steps=1, crop=(WIDTH, HEIGHT), data=data, loss=loss, network=settings)
+    return create_task("self_supervised", recipe)
+
+
 def reached(network):
     return {name.split(".")[0] for name, p in network.named_parameters() if p.grad is not None and p.grad.abs().sum() > 0}
 
@@ -128,6 +136,25 @@ def test_pairs_teach_as_well_as_triplets_and_single_frames_do_not():
     assert torch.isfinite(loss)
     with pytest.raises(ConfigError, match="data.drive: examples have one frame"):
         trained.step({"drive": triplet(("image",))}, 0)
+
+
+@pytest.mark.parametrize("name", ["monodepth", "perception"])
+def test_reduced_precision_and_memory_format_change_little(name):
+    """As the trainer runs it: networks in bf16 and channels-last, losses in float32."""
+    results = []
+    for reduced in (False, True):
+        trained = task() if name == "monodepth" else perception_task({"scales": 1})
+        trained.network.eval()
+        data = triplet()
+        if reduced:
+            trained.autocast = lambda: torch.autocast("cpu", torch.bfloat16)
+            data = {k: v.contiguous(memory_format=torch.channels_last) if v.ndim == 4 else v for k, v in data.items()}
+        loss, scalars = trained.step({"drive": data}, 0)
+        loss.backward()
+        assert loss.dtype == torch.float32
+        assert all(torch.isfinite(p.grad).all() for p in trained.network.parameters() if p.grad is not None)
+        results.append(scalars["drive/photometric"])
+    torch.testing.assert_close(results[1], results[0], rtol=0.05, atol=0)
 
 
 @pytest.mark.parametrize("combine", ["minimum", "mean"])
@@ -301,14 +328,6 @@ def test_the_boundary_loss_reaches_the_depth_network(teacher, monkeypatch):
     loss.backward()
     assert reached(trained.network) == DEPTH_PARTS | {"mask_network"}
     assert not any(name.startswith("mask_network") for name in trained.bundle({}).weights)
-
-
-def perception_task(loss):
-    torch.manual_seed(0)
-    data = {"drive": {"kind": "any"}}
-    settings = {"name": "perception", "encoder": "lite"}
-    recipe = Recipe(task="self_supervised", steps=1, crop=(WIDTH, HEIGHT), data=data, loss=loss, network=settings)
-    return create_task("self_supervised", recipe)
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """How unlike two images look: the photometric error of self-supervised depth, and the census transform.
 
-Sources: Godard et al. 2019, Monodepth2 (error, minimum reprojection, automask); Zabih and Woodfill 1994, Meister et al. 2018, UnFlow (census). Images are B×C×H×W in [0, 1].
+Sources: Godard et al. 2019, Monodepth2 (error, minimum reprojection, automask); Zabih and Woodfill 1994, Meister et al.
+2018, UnFlow (census). Images are B×C×H×W in [0, 1].
 """
 
 from __future__ import annotations

@@ -50,8 +50,8 @@ class Frame(NamedTuple):
 
 
 class View(NamedTuple):
-    """The target as one source shows it: ``image`` B×3×H×W; ``usable``, ``inside`` bool B×1×H×W; ``inconsistency`` of the two
-    depths B×1×H×W, or None."""
+    """The target as one source shows it: ``image`` B×3×H×W; ``usable`` (counts by the rule), ``inside`` (seen in the source)
+    bool B×1×H×W; ``inconsistency`` of the two depths B×1×H×W, or None."""
 
     image: Tensor
     usable: Tensor

@@ -21,7 +21,7 @@ class Teacher:
         path = default_bundle_path() if name == DEFAULT else find_data(name, data_root)
         bundle = load_bundle(path)
         if bundle.architecture != "perception":
-            raise ConfigError(f"the teacher {path} is a '{bundle.architecture}' model, expected one with semantics ('perception')")
+            raise ConfigError(f"the teacher {path} is a '{bundle.architecture}' model, expected 'perception'")
         self.network = load_network(bundle).for_inference()
         self._dynamic = torch.tensor(bundle.labels.dynamic_ids)
 
