@@ -15,7 +15,11 @@ from geoseg_ros.training.losses.photometric import (
     minimum_reprojection,
     photometric_error,
 )
-from geoseg_ros.training.losses.smoothness import first_order_smoothness, second_order_smoothness
+from geoseg_ros.training.losses.smoothness import (
+    first_order_smoothness,
+    multi_scale_smoothness,
+    second_order_smoothness,
+)
 from geoseg_ros.training.losses.ssim import ssim, window_moments
 
 
@@ -194,6 +198,16 @@ def test_first_order_smoothness_by_hand():
     )
 
 
+def test_multi_scale_smoothness_by_hand():
+    flat = torch.ones(1, 1, 4, 4, dtype=torch.float64)
+    step = torch.tensor([0.5, 1.5], dtype=torch.float64).expand(1, 1, 2, 2)
+    image = torch.zeros(1, 3, 4, 4, dtype=torch.float64)
+    # A step of 1 over a mean of 1 costs 1 at half size, which counts half; the finest scale is flat.
+    assert multi_scale_smoothness([flat, step], image).item() == pytest.approx(1 / 4, rel=1e-6)
+    image[..., 2:] = 0.5  # the edge survives shrinking
+    assert multi_scale_smoothness([flat, step], image).item() == pytest.approx(torch.e**-0.5 / 4, rel=1e-6)
+
+
 def test_second_order_smoothness_by_hand():
     y, x = torch.meshgrid(torch.arange(4.0), torch.arange(5.0), indexing="ij")
     image = torch.zeros(1, 3, 4, 5)
@@ -209,4 +223,6 @@ def test_smoothness_gradients():
     disparity = (random(1, 1, 4, 5, seed=8) + 0.5).requires_grad_()
     flow = random(1, 2, 4, 5, seed=9).requires_grad_()
     assert gradcheck(lambda d: first_order_smoothness(d, image), (disparity,))
+    half = (random(1, 1, 2, 3, seed=10) + 0.5).requires_grad_()
+    assert gradcheck(lambda d, h: multi_scale_smoothness([d, h], image), (disparity, half))
     assert gradcheck(lambda f: second_order_smoothness(f, image), (flow,))

@@ -19,7 +19,6 @@ from geoseg_ros.training.losses.photometric import l1_error, photometric_error
 from geoseg_ros.training.tasks import create_task
 from geoseg_ros.training.tasks.learned_camera import describe_learned_camera, focal_tolerance
 from geoseg_ros.training.tasks.reprojection import Frame, Rule, full_size_depths, reprojection
-from geoseg_ros.training.tasks.self_supervised import multi_scale_smoothness
 
 WIDTH, HEIGHT = 64, 32
 WIDTHS = [4, 4, 4, 4, 4]
@@ -242,10 +241,6 @@ def test_every_scale_is_compared_at_full_size():
     depths = full_size_depths(inverse, HEIGHT, WIDTH)
     assert all(d.shape == (1, 1, HEIGHT, WIDTH) for d in depths)
     torch.testing.assert_close(torch.cat(depths), torch.full((4, 1, HEIGHT, WIDTH), 4.0))
-    ramp = torch.tensor([0.0, 1.0]).view(1, 1, 1, 2).expand(1, 1, 2, 2) + 0.5
-    image = torch.zeros(1, 3, 4, 4)
-    # Steps of 1 over a mean of 1 between two columns: 1 at half size, weighted 1/2; the first scale is flat.
-    assert multi_scale_smoothness([torch.ones(1, 1, 4, 4), ramp], image).item() == pytest.approx(1 / 4, rel=1e-5)
 
 
 def test_velocity_reads_odometry_and_poses_without_it():
@@ -258,7 +253,7 @@ def test_velocity_reads_odometry_and_poses_without_it():
     )
     torch.testing.assert_close(by_pose["drive/velocity"], by_odometry["drive/velocity"])
     del data["next_from_current"]
-    with pytest.raises(ConfigError, match="data.drive: examples have no next_from_current"):
+    with pytest.raises(ConfigError, match="data.drive: examples have no next_distance"):
         trained.step({"drive": data}, 0)
 
 

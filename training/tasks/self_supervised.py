@@ -17,7 +17,6 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from geoseg_ros.bundle import Bundle
@@ -30,7 +29,7 @@ from geoseg_ros.projection import invert_pose
 from geoseg_ros.training.config import Recipe
 from geoseg_ros.training.losses.boundary import boundary_loss, boundary_weights
 from geoseg_ros.training.losses.pose import velocity_loss
-from geoseg_ros.training.losses.smoothness import first_order_smoothness, mean_normalise
+from geoseg_ros.training.losses.smoothness import mean_normalise, multi_scale_smoothness
 from geoseg_ros.training.schema import parse
 from geoseg_ros.training.tasks import Batch, register_task
 from geoseg_ros.training.tasks.depth_and_pose import CURRENT, SOURCES, Data, Prediction, depth_and_pose
@@ -149,7 +148,7 @@ class SelfSupervisedTask:
             frames[frame] = Frame(clean, depths, self._excluded(data, frame))
         poses = prediction.poses
         if self.loss.poses == "given":
-            poses = {source: self._given(name, data, f"{source}_from_current") for source in sources}
+            poses = {source: _given(name, data, f"{source}_from_current") for source in sources}
         return prediction, frames, poses
 
     def _losses(
@@ -203,15 +202,10 @@ class SelfSupervisedTask:
 
     def _distance(self, name: str, data: Data, source: str) -> Tensor:
         """Metres driven between the frame and a source; from given poses where there is no odometry."""
-        if f"{source}_distance" in data:
-            return data[f"{source}_distance"]
-        return self._given(name, data, f"{source}_from_current")[:, :3, 3].norm(dim=1)
-
-    @staticmethod
-    def _given(name: str, data: Data, key: str) -> Tensor:
-        if key not in data:
-            raise ConfigError(f"data.{name}: examples have no {key}, which this recipe's losses need")
-        return data[key]
+        distance, pose = data.get(f"{source}_distance"), data.get(f"{source}_from_current")
+        if distance is None and pose is None:
+            raise ConfigError(f"data.{name}: examples have no {source}_distance, which the velocity loss needs")
+        return pose[:, :3, 3].norm(dim=1) if distance is None else distance
 
     @torch.no_grad()
     def pictures(self, batch: Batch) -> dict[str, np.ndarray]:
@@ -249,13 +243,10 @@ class SelfSupervisedTask:
         )
 
 
-def multi_scale_smoothness(inverse_depths: list[Tensor], image: Tensor) -> Tensor:
-    """Mean over scales of the smoothness / 2^s of each scale's own size (Monodepth2); a scalar. image: B×3×H×W."""
-    losses = []
-    for scale, inverse_depth in enumerate(inverse_depths):
-        shrunk = F.interpolate(image, inverse_depth.shape[-2:], mode="area")
-        losses.append(first_order_smoothness(inverse_depth, shrunk) / 2**scale)
-    return torch.stack(losses).mean()
+def _given(name: str, data: Data, key: str) -> Tensor:
+    if key not in data:
+        raise ConfigError(f"data.{name}: examples have no {key}, but loss.poses is 'given'")
+    return data[key]
 
 
 def _picture(image: Tensor) -> np.ndarray:
