@@ -96,7 +96,7 @@ def refine_pose(
     pose = np.array(initial, dtype=np.float64)
     points = _Points.of_grid(flow_to_previous, depth, np.asarray(K, dtype=np.float64), weights)
     if len(points.weight) < MIN_POINTS:
-        return PoseEstimate(pose, np.diag(PRIOR_STD**2), 0.0, math.nan)
+        return unrefined_pose(pose)
     prior = np.diag(PRIOR_STD**-2.0)
     pose = min((pose, np.eye(4)), key=points.misfit)
     pose = exponential(_System(points.thinned(), pose, flow_std, depth_std).consensus(prior)) @ pose
@@ -114,6 +114,12 @@ def refine_pose(
     inliers = system.distance < INLIER_DISTANCE
     residual = float(np.median(system.length[inliers])) if inliers.any() else math.nan
     return PoseEstimate(pose, turn @ covariance @ turn.T, float(inliers.mean()), residual)
+
+
+def unrefined_pose(previous_from_current: np.ndarray) -> PoseEstimate:
+    """A pose 4×4 that nothing measures: it comes with the covariance of PRIOR_STD."""
+    pose = np.array(previous_from_current, dtype=np.float64)
+    return PoseEstimate(pose, np.diag(PRIOR_STD**2), 0.0, math.nan)
 
 
 def twist(previous_from_current: np.ndarray, dt: float) -> tuple[np.ndarray, np.ndarray]:

@@ -14,7 +14,7 @@ from torch import Tensor
 from geoseg_ros.backends import create_backend
 from geoseg_ros.bundle import Bundle, load_bundle
 from geoseg_ros.camera import PinholeCamera
-from geoseg_ros.egomotion import PoseEstimate, refine_pose, twist
+from geoseg_ros.egomotion import PoseEstimate, refine_pose, twist, unrefined_pose
 from geoseg_ros.errors import ConfigError, ImageError
 from geoseg_ros.motion import LEARNED, MOTION_METHODS, segment_motion
 from geoseg_ros.networks.encoder import STRIDE
@@ -152,7 +152,7 @@ class Pipeline:
             depth = raw.depth[0, 0].float().cpu().numpy() * np.float32(self.scale.scale)
             result.depth = _resize(depth, shape, cv2.INTER_LINEAR)
         clock.lap("depth")
-        if "flow" in outputs:
+        if "flow" in outputs and (raw.flow is not None or previous is None):
             result.flow = _published_flow(raw.flow, shape)
         clock.lap("flow")
         if "motion" in outputs and estimate is not None:
@@ -177,6 +177,8 @@ class Pipeline:
 
     def _ego_pose(self, raw: PerceptionOutput, camera: PinholeCamera, dynamic: np.ndarray | None) -> PoseEstimate:
         """The network's pose, refined to explain its flow with its depth where nothing can move by itself."""
+        if raw.flow is None:
+            return unrefined_pose(raw.previous_from_current[0].double().cpu().numpy())
         return refine_pose(
             _channels_last(raw.flow),
             raw.depth[0, 0].float().cpu().numpy(),
@@ -193,7 +195,9 @@ class Pipeline:
         estimate: PoseEstimate,
         dynamic: np.ndarray,
     ) -> None:
-        """Probability and mask of own motion at the image's size."""
+        """Probability and mask of own motion at the image's size; none from a network without flow."""
+        if raw.flow is None:
+            return
         shape = result.image.shape[:2]
         if self.motion_method == LEARNED:
             probability = raw.motion[0, 0].sigmoid().float().cpu().numpy()

@@ -133,6 +133,19 @@ def load_recipe(name_or_path: str, overrides: Sequence[str] = ()) -> Recipe:
     return parse(Recipe, raw, f"recipe {path.name}")
 
 
+def with_bags(recipe: Recipe, bags: Sequence[str]) -> Recipe:
+    """The recipe on recorded bags (paths or globs, relative ones from the working directory) in place of its data: as many
+    examples per step, with a next frame where its data has one."""
+    settings = recipe.data.values()
+    source = {
+        "kind": "bag",
+        "path": [os.path.abspath(bag) for bag in bags],
+        "batch": sum(source.get("batch", 0) for source in settings),
+        "three_frames": any(s.get("frames_per_sample") == 3 or s.get("three_frames", False) for s in settings),
+    }
+    return dataclasses.replace(recipe, data={"bags": source})
+
+
 def find_recipe(name_or_path: str) -> Path:
     """The file of a recipe given by path or by its name in training/recipes."""
     path = Path(name_or_path)

@@ -20,6 +20,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="*",
         help="change a value of the recipe, e.g. optimizer.lr=1e-3 or data.camvid=null",
     )
+    text = "train on these bags (paths or globs) in place of the recipe's data"
+    parser.add_argument("--bag", nargs="+", action="extend", metavar="BAG", help=text)
     parser.add_argument(
         "--out", type=Path, help="the run's folder (default: runs/NAME, NAME from the recipe)"
     )
@@ -36,10 +38,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Train, or check a recipe with ``--dry-run``."""
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch: threads that spin starve a shared machine
-    from geoseg_ros.training.config import load_recipe
+    from geoseg_ros.training.config import load_recipe, with_bags
     from geoseg_ros.training.trainer import CHECKPOINT, train
 
     recipe = load_recipe(args.recipe, args.overrides)
+    if args.bag:
+        recipe = with_bags(recipe, args.bag)
     if args.dry_run:
         from geoseg_ros.training.dry_run import dry_run
 

@@ -13,9 +13,11 @@ from typing import Any
 from torch import nn
 
 from geoseg_ros.errors import ConfigError
+from geoseg_ros.networks.monodepth import MonodepthConfig, MonodepthNet
 from geoseg_ros.networks.perception import PerceptionConfig, PerceptionNet
 
 NETWORKS: dict[str, tuple[type, type[nn.Module]]] = {
+    "monodepth": (MonodepthConfig, MonodepthNet),
     "perception": (PerceptionConfig, PerceptionNet),
 }
 

@@ -15,6 +15,7 @@ from geoseg_ros.training.config import (
     load_recipe,
     recipe_to_dict,
     save_recipe,
+    with_bags,
 )
 from geoseg_ros.training.schema import parse
 
@@ -110,6 +111,18 @@ def test_a_saved_recipe_is_the_same_recipe(recipe_file, tmp_path):
 def test_overrides_leave_the_original_alone():
     apply_overrides(MINIMAL, ["data.a.batch=4"])
     assert MINIMAL["data"] == {"a": {"kind": "labelled_folder"}}
+
+
+def test_bags_take_the_place_of_a_recipes_data(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    recipe = load_recipe("monodepth2", ["data.kitti00.batch=8", "data.more={kind: any, batch: 4}"])
+    on_bags = with_bags(recipe, ["drive", "/data/yard_*"])
+    assert on_bags.data == {
+        "bags": {"kind": "bag", "path": [str(tmp_path / "drive"), "/data/yard_*"], "batch": 12, "three_frames": True}
+    }
+    assert differing_keys(on_bags, recipe) == ["data"]
+    pairs = with_bags(load_recipe("monodepth2", ["data.kitti00.frames_per_sample=2"]), ["drive"])
+    assert pairs.data["bags"]["three_frames"] is False
 
 
 _VALUES = st.recursive(

@@ -113,6 +113,27 @@ def test_camvid_is_skipped_for_other_labels(tmp_path):
         semantics.camvid(bench(pipeline, tmp_path))
 
 
+@pytest.mark.parametrize(
+    "suite, missing", [("camvid", "semantics"), ("flow_middlebury", "flow"), ("davis", "motion")]
+)
+def test_a_suite_is_skipped_where_the_model_does_not_give_its_output(suite, missing, tmp_path):
+    """As a model does that has learned depth and ego-motion alone."""
+    camvid_folder(tmp_path, 1)
+    for name in ("RubberWhale", "Venus"):
+        folder = tmp_path / "flow_middlebury" / name
+        write(folder / "frame10.png", noise(0))
+        write(folder / "frame11.png", noise(1))
+        np.savez(folder / "flow10.npz", flow=np.zeros((48, 64, 2), np.float32), valid=np.ones((48, 64), bool))
+    for name in motion.SEQUENCES:
+        for i in range(2):
+            write(tmp_path / "davis_moving_objects" / name / "images" / f"{i:05d}.png", noise(i))
+            write(tmp_path / "davis_moving_objects" / name / "masks" / f"{i:05d}.png", np.zeros((48, 64), np.uint8))
+    weights = create_network("monodepth").state_dict()
+    pipeline = Pipeline(Bundle("monodepth", {}, CAMVID_11, (64, 64), weights=weights), device="cpu")
+    with pytest.raises(SuiteSkipped, match=f"the model gives no {missing}"):
+        run_suite(suite, bench(pipeline, tmp_path))
+
+
 def drive_folder(root: Path, frames: int, first_world: np.ndarray) -> list[np.ndarray]:
     """KITTI-like folder; returns the true steps of its frames from 800 on."""
     world = [first_world]

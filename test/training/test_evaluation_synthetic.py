@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -146,6 +147,22 @@ def test_a_network_scores_what_the_metrics_say(small, streets):
         "flow EPE": 0.5 * dis.scores().epe,
         "motion IoU, moving class": 0.60,
     }
+
+
+class DepthOnly(Oracle):
+    """Like a model that has learned depth and ego-motion alone; its first frame's flow is unknown."""
+
+    def step(self, *args, **kwargs) -> Perception:
+        result = super().step(*args, **kwargs)
+        flow = np.full_like(result.flow, np.nan) if result.ego_motion is None else None
+        return replace(result, semantic=None, motion_mask=None, flow=flow)
+
+
+def test_what_a_model_does_not_give_is_not_judged(small, streets):
+    result = run(DepthOnly(streets, scale=1.0))
+    assert result.per_class == {}
+    assert {name.split()[0] for name in values(result)} == {"depth", "translation", "rotation", "ATE,"}
+    assert values(result)["depth AbsRel, metric"] == pytest.approx(0.0, abs=1e-5)
 
 
 def test_a_limit_counts_frames(small, streets):

@@ -10,11 +10,17 @@ from geoseg_ros.training.losses.masked import known_or, masked_mean
 from geoseg_ros.training.losses.photometric import (
     census_error,
     census_transform,
+    l1_error,
+    least_error,
     minimum_reprojection,
     photometric_error,
-    ssim,
 )
-from geoseg_ros.training.losses.smoothness import first_order_smoothness, second_order_smoothness
+from geoseg_ros.training.losses.smoothness import (
+    first_order_smoothness,
+    multi_scale_smoothness,
+    second_order_smoothness,
+)
+from geoseg_ros.training.losses.ssim import ssim, window_moments
 
 
 def random(*shape: int, seed: int = 0) -> torch.Tensor:
@@ -54,6 +60,49 @@ def test_ssim_agrees_with_the_definition_on_one_window():
     expected = (2 * mean_a * mean_b + 1e-4) * (2 * covariance + 9e-4)
     expected = expected / ((mean_a**2 + mean_b**2 + 1e-4) * (var_a + var_b + 9e-4))
     torch.testing.assert_close(ssim(a, b)[0, 0, 1, 1], expected)
+
+
+def ssim_of_single_steps(a, b):
+    """The definition, by pooling and autograd."""
+    a, b = (torch.nn.functional.pad(image, (1,) * 4, mode="reflect") for image in (a, b))
+    mean = lambda x: torch.nn.functional.avg_pool2d(x, 3, 1)  # noqa: E731
+    covariance, squares = mean(a * b) - mean(a) * mean(b), mean(a) ** 2 + mean(b) ** 2
+    variances = mean(a * a) + mean(b * b) - squares
+    return (2 * mean(a) * mean(b) + 1e-4) * (2 * covariance + 9e-4) / ((squares + 1e-4) * (variances + 9e-4))
+
+
+@pytest.mark.parametrize("size", [(2, 2), (3, 5), (6, 7)])
+def test_ssim_and_its_derivative_are_those_of_the_definition(size):
+    a, b = (random(2, 3, *size, seed=seed).requires_grad_() for seed in (1, 2))
+    weights = random(2, 3, *size, seed=3)
+    gradients = []
+    for value in (ssim(a, b), ssim_of_single_steps(a, b), ssim(a, b, window_moments(b))):
+        gradients.append(torch.autograd.grad((value * weights).sum(), (a, b)))
+    torch.testing.assert_close(gradients[0], gradients[1])
+    torch.testing.assert_close(gradients[2], gradients[1])
+    torch.testing.assert_close(ssim(a, b), ssim_of_single_steps(a, b))
+
+
+def test_ssim_gradient():
+    a, b = (random(1, 1, 3, 4, seed=seed).requires_grad_() for seed in (4, 5))
+    assert gradcheck(ssim, (a, b))
+    assert gradcheck(lambda x: ssim(x, b.detach()), (a,))
+
+
+def test_l1_error_is_the_mean_over_channels():
+    a = torch.tensor([0.1, 0.5, 0.9]).view(1, 3, 1, 1)
+    assert l1_error(a, torch.full_like(a, 0.5)).item() == pytest.approx(0.8 / 3)
+    assert gradcheck(lambda x: l1_error(x, random(1, 3, 2, 2)), (random(1, 3, 2, 2, seed=1).requires_grad_(),))
+
+
+def test_least_error_by_hand():
+    errors = [torch.tensor([[[[1.0, 2.0, 3.0, 4.0]]]]), torch.tensor([[[[2.0, 1.0, 1.0, 1.0]]]])]
+    valid = [torch.tensor([[[[True, True, True, False]]]]), torch.tensor([[[[True, True, False, False]]]])]
+    error, mask = least_error(errors, valid, torch.tensor([[[[1.5, 1.0, 9.0, 9.0]]]]))
+    assert error.flatten().tolist() == [1.0, 0.0, 3.0, 0.0]
+    assert mask.flatten().tolist() == [True, False, True, False]
+    error, mask = least_error(errors)
+    assert error.flatten().tolist() == [1.0, 1.0, 1.0, 1.0] and mask.all()
 
 
 def test_photometric_error_weighs_ssim_and_l1():
@@ -149,6 +198,16 @@ def test_first_order_smoothness_by_hand():
     )
 
 
+def test_multi_scale_smoothness_by_hand():
+    flat = torch.ones(1, 1, 4, 4, dtype=torch.float64)
+    step = torch.tensor([0.5, 1.5], dtype=torch.float64).expand(1, 1, 2, 2)
+    image = torch.zeros(1, 3, 4, 4, dtype=torch.float64)
+    # A step of 1 over a mean of 1 costs 1 at half size, which counts half; the finest scale is flat.
+    assert multi_scale_smoothness([flat, step], image).item() == pytest.approx(1 / 4, rel=1e-6)
+    image[..., 2:] = 0.5  # the edge survives shrinking
+    assert multi_scale_smoothness([flat, step], image).item() == pytest.approx(torch.e**-0.5 / 4, rel=1e-6)
+
+
 def test_second_order_smoothness_by_hand():
     y, x = torch.meshgrid(torch.arange(4.0), torch.arange(5.0), indexing="ij")
     image = torch.zeros(1, 3, 4, 5)
@@ -164,4 +223,6 @@ def test_smoothness_gradients():
     disparity = (random(1, 1, 4, 5, seed=8) + 0.5).requires_grad_()
     flow = random(1, 2, 4, 5, seed=9).requires_grad_()
     assert gradcheck(lambda d: first_order_smoothness(d, image), (disparity,))
+    half = (random(1, 1, 2, 3, seed=10) + 0.5).requires_grad_()
+    assert gradcheck(lambda d, h: multi_scale_smoothness([d, h], image), (disparity, half))
     assert gradcheck(lambda f: second_order_smoothness(f, image), (flow,))

@@ -50,6 +50,7 @@ def ego_motion_table(scores: EgoMotionScores, bar: float | None = None) -> list[
     return [
         Score("translation error, aligned", scores.translation, "%", bar=bar, note=snippets),
         Score("translation error, metric", scores.translation_metric, "%", note=f"scale {scores.scale:.3f}"),
+        Score("translation scale, median", scores.scale, note="what aligns it; 1 is metric"),
         Score("translation error by step, aligned", scores.step_translation, "%"),
         Score("rotation error", scores.rotation, "°/m"),
         Score("ATE, aligned", scores.ate, "m"),

@@ -36,8 +36,9 @@ def davis(bench: Bench) -> SuiteResult:
                 image, assumed_camera(*image.shape[1::-1]), stamp, outputs={"motion"}
             )
             if i > 0:
-                metric.update(result.motion_mask, truth)
-                pooled.update(result.motion_mask, truth)
+                mask = bench.given(result.motion_mask, "motion")
+                metric.update(mask, truth)
+                pooled.update(mask, truth)
                 judged += 1
         if judged == 0:
             raise ConfigError("davis needs at least two frames per sequence")

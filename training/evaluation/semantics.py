@@ -29,7 +29,8 @@ def camvid(bench: Bench) -> SuiteResult:
         stamp = (i + 1) * NANOSECONDS // CAMVID_FPS
         result = bench.pipeline.step(files.read_image(path), None, stamp, outputs={"semantic"})
         label = files.read_label(folder / "labels" / f"{path.stem}.png")
-        matrix.update(result.semantic, np.where(label == CAMVID_VOID, np.uint8(matrix.ignore), label))
+        semantic = bench.given(result.semantic, "semantics")
+        matrix.update(semantic, np.where(label == CAMVID_VOID, np.uint8(matrix.ignore), label))
     return SuiteResult(
         frames=len(paths),
         scores=[

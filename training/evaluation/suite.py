@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
+import numpy as np
+
 from geoseg_ros.camera import PinholeCamera
 from geoseg_ros.errors import GeosegError
 from geoseg_ros.pipeline import Pipeline
@@ -70,6 +72,12 @@ class Bench:
     def limited(self, items: list[Item]) -> list[Item]:
         """The first ``limit`` items."""
         return items[: self.limit]
+
+    def given(self, output: np.ndarray | None, name: str) -> np.ndarray:
+        """``output``; SuiteSkipped when the model does not give it."""
+        if output is None:
+            raise SuiteSkipped(f"the model gives no {name}")
+        return output
 
     def require_labels(self, names: tuple[str, ...]) -> None:
         """SuiteSkipped unless the model predicts exactly these classes, in this order."""

@@ -47,7 +47,7 @@ def synthetic(bench: Bench) -> SuiteResult:
     confusion matrix, mean IoU over the classes that occur in the truth). Frames with a predecessor count for
     flow (all pixels with known truth, occluded ones too, pooled; OpenCV DIS medium runs on the same pairs in
     grey), motion (IoU of the moving class over all pixels together, and the per-image mean IoU) and
-    ego-motion (5-frame snippets within a street).
+    ego-motion (5-frame snippets within a street). What a model does not give is not judged.
     """
     return _judge(bench, "synthetic", STREETS, default_config, BARS)
 
@@ -90,6 +90,7 @@ class _Judge:
         self.flow, self.dis, self.motion = FlowMetric(), FlowMetric(), MotionMetric()
         self.ego_motion = EgoMotionMetric()
         self.frames = 0
+        self.judged: set[str] = set()
         self._seed: int | None = None
         self._previous: SyntheticFrame | None = None
         self._steps: list[np.ndarray] = []
@@ -107,12 +108,18 @@ class _Judge:
             scores = depth_scores(result.depth, frame.depth, median_scaling, max_depth=ROAD_MAX_DEPTH)
             if scores is not None:
                 collected.append(scores)
-        self.semantics.update(result.semantic, frame.semantic)
+        if result.semantic is not None:
+            self.judged.add("semantic")
+            self.semantics.update(result.semantic, frame.semantic)
         self._poses.append(frame.world_from_camera)
         if self._previous is not None:
-            self.flow.update(flow_to_previous(result.flow), frame.flow_to_previous)
-            self.dis.update(dis_flow(frame.image, self._previous.image), frame.flow_to_previous)
-            self.motion.update(result.motion_mask, frame.motion_mask)
+            if result.flow is not None:
+                self.judged.add("flow")
+                self.flow.update(flow_to_previous(result.flow), frame.flow_to_previous)
+                self.dis.update(dis_flow(frame.image, self._previous.image), frame.flow_to_previous)
+            if result.motion_mask is not None:
+                self.judged.add("motion")
+                self.motion.update(result.motion_mask, frame.motion_mask)
             motion = result.ego_motion
             self._steps.append(np.eye(4) if motion is None else np.asarray(motion.previous_from_current))
         self._previous = frame
@@ -126,20 +133,21 @@ class _Judge:
     def result(self, bars: dict[str, float]) -> SuiteResult:
         """All scores."""
         self._finish_street()
-        motion = self.motion.scores()
         scores = depth_table(self.scaled, self.metric, bars.get("abs_rel"))
-        classes = f"{self.semantics.present.sum()} classes"
-        scores.append(
-            Score(
-                "semantic mIoU", self.semantics.mean_iou, bar=bars.get("mean_iou"), higher=True, note=classes
-            )
-        )
-        scores += flow_table(self.flow, self.dis, bars.get("share_of_dis"))
-        scores += [
-            Score("motion IoU, moving class", motion.moving_iou, bar=bars.get("moving_iou"), higher=True),
-            Score("motion mean IoU, per image", motion.mean_iou, higher=True),
-            Score("motion accuracy, per image", motion.pixel_accuracy, higher=True),
-        ]
+        classes = {}
+        if "semantic" in self.judged:
+            classes = dict(zip(CAMVID_11.names, map(float, self.semantics.iou), strict=True))
+            note = f"{self.semantics.present.sum()} classes"
+            mean_iou = self.semantics.mean_iou
+            scores.append(Score("semantic mIoU", mean_iou, bar=bars.get("mean_iou"), higher=True, note=note))
+        if "flow" in self.judged:
+            scores += flow_table(self.flow, self.dis, bars.get("share_of_dis"))
+        if "motion" in self.judged:
+            motion = self.motion.scores()
+            scores += [
+                Score("motion IoU, moving class", motion.moving_iou, bar=bars.get("moving_iou"), higher=True),
+                Score("motion mean IoU, per image", motion.mean_iou, higher=True),
+                Score("motion accuracy, per image", motion.pixel_accuracy, higher=True),
+            ]
         scores += ego_motion_table(self.ego_motion.scores())
-        names = CAMVID_11.names
-        return SuiteResult(self.frames, scores, dict(zip(names, map(float, self.semantics.iou), strict=True)))
+        return SuiteResult(self.frames, scores, classes)

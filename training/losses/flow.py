@@ -18,8 +18,9 @@ from torch import Tensor
 
 from geoseg_ros.projection import pixel_grid, warp
 from geoseg_ros.training.losses.masked import full_precision, known_or, masked_mean
-from geoseg_ros.training.losses.photometric import census_error, ssim
+from geoseg_ros.training.losses.photometric import census_error
 from geoseg_ros.training.losses.smoothness import second_order_smoothness
+from geoseg_ros.training.losses.ssim import ssim
 
 MIN_VISIBLE = 0.5
 ESCAPE_MARGIN = 0.25

@@ -1,7 +1,7 @@
-"""How unlike two images look: SSIM, the photometric error of self-supervised depth, and the census transform.
+"""How unlike two images look: the photometric error of self-supervised depth, and the census transform.
 
-Sources: Wang et al. 2004 (SSIM); Godard et al. 2019, Monodepth2 (error, minimum reprojection, automask);
-Zabih and Woodfill 1994, Meister et al. 2018, UnFlow (census). Images are B×C×H×W in [0, 1].
+Sources: Godard et al. 2019, Monodepth2 (error, minimum reprojection, automask); Zabih and Woodfill 1994, Meister et al.
+2018, UnFlow (census). Images are B×C×H×W in [0, 1].
 """
 
 from __future__ import annotations
@@ -13,35 +13,50 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from geoseg_ros.training.losses.masked import full_precision
+from geoseg_ros.training.losses.ssim import Moments, ssim
 
-SSIM_C1 = 0.01**2
-SSIM_C2 = 0.03**2
 SSIM_SHARE = 0.85
 CENSUS_NOISE = 0.81
 CENSUS_SOFTNESS = 0.1
 GREY = (0.299, 0.587, 0.114)
 
 
-def ssim(a: Tensor, b: Tensor) -> Tensor:
-    """Structural similarity of 3×3 windows with reflection padding: B×C×H×W in [-1, 1], 1 where equal.
+def photometric_error(a: Tensor, b: Tensor, moments_b: Moments | None = None) -> Tensor:
+    """0.85 · (1 − SSIM)/2 + 0.15 · |a − b|, averaged over channels: B×1×H×W, 0 where equal.
 
-    Needs H, W >= 2.
+    ``moments_b``: :func:`~geoseg_ros.training.losses.ssim.window_moments` of ``b``, where they are at hand.
     """
-    a = F.pad(full_precision(a), (1, 1, 1, 1), mode="reflect")
-    b = F.pad(full_precision(b), (1, 1, 1, 1), mode="reflect")
-    mean_a, mean_b = F.avg_pool2d(a, 3, 1), F.avg_pool2d(b, 3, 1)
-    variance_a = F.avg_pool2d(a * a, 3, 1) - mean_a * mean_a
-    variance_b = F.avg_pool2d(b * b, 3, 1) - mean_b * mean_b
-    covariance = F.avg_pool2d(a * b, 3, 1) - mean_a * mean_b
-    similar = (2 * mean_a * mean_b + SSIM_C1) * (2 * covariance + SSIM_C2)
-    return similar / ((mean_a * mean_a + mean_b * mean_b + SSIM_C1) * (variance_a + variance_b + SSIM_C2))
-
-
-def photometric_error(a: Tensor, b: Tensor) -> Tensor:
-    """0.85 · (1 − SSIM)/2 + 0.15 · |a − b|, averaged over channels: B×1×H×W, 0 where equal."""
     a, b = full_precision(a), full_precision(b)
-    dissimilar = ((1 - ssim(a, b)) / 2).clamp(0, 1)
+    dissimilar = ((1 - ssim(a, b, moments_b)) / 2).clamp(0, 1)
     return (SSIM_SHARE * dissimilar + (1 - SSIM_SHARE) * (a - b).abs()).mean(1, keepdim=True)
+
+
+def l1_error(a: Tensor, b: Tensor) -> Tensor:
+    """|a − b| averaged over channels: B×1×H×W. The photometric error without structure."""
+    return (full_precision(a) - full_precision(b)).abs().mean(1, keepdim=True)
+
+
+def least_error(
+    errors: Sequence[Tensor], valid: Sequence[Tensor] | None = None, unwarped: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
+    """Per pixel the smallest error over the sources, and the automask (Monodepth2).
+
+    errors: one B×1×H×W per warped source. valid: one bool B×1×H×W per source, False where it shows nothing. unwarped:
+    B×1×H×W, the smallest error of the sources as they are; a pixel where that is no greater tells nothing about depth
+    (standing camera, object moving along, flat colour) and is masked out. A tie masks out, which is what Monodepth2's
+    1e-5 of noise aims at.
+
+    Returns (error B×1×H×W, zero outside the mask; mask B×1×H×W bool). Monodepth2 averages over all pixels, masked ones
+    included (``error.mean()``), so that a nearly static pair weighs little.
+    """
+    candidates = torch.cat(list(errors), 1)
+    if valid is not None:
+        candidates = torch.where(torch.cat(list(valid), 1), candidates, torch.inf)
+    error = candidates.amin(1, keepdim=True)
+    mask = torch.isfinite(error)
+    if unwarped is not None:
+        mask = mask & (error < unwarped)
+    return torch.where(mask, error, 0.0), mask
 
 
 def minimum_reprojection(
@@ -50,31 +65,15 @@ def minimum_reprojection(
     unwarped: Sequence[Tensor] = (),
     valid: Sequence[Tensor] | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """Per pixel the smallest photometric error over the sources, and the automask.
+    """:func:`least_error` of the photometric errors of ``warped`` sources, with those of ``unwarped`` ones as automask.
 
-    target: B×C×H×W. warped: the sources brought onto the target's grid. unwarped: the same sources as they
-    are; a pixel where one of them fits as well as the best warped one tells nothing about depth (standing
-    camera, object moving along, flat colour) and is masked out. A tie masks out, which is what Monodepth2's
-    1e-5 of noise aims at. valid: one bool B×1×H×W per warped source, False where it was sampled outside the
-    image.
-
-    Returns (error B×1×H×W, zero outside the mask; mask B×1×H×W bool). Monodepth2 averages over all pixels,
-    masked ones included (``error.mean()``), so that a nearly static pair weighs little.
+    target, and every source: B×C×H×W. valid: as there. No gradient flows into the automask.
     """
-    errors = [photometric_error(image, target) for image in warped]
-    seen = [torch.ones_like(error, dtype=torch.bool) for error in errors] if valid is None else list(valid)
-    candidates = torch.cat(
-        [torch.where(ok, error, torch.inf) for error, ok in zip(errors, seen, strict=True)], dim=1
-    )
-    error = candidates.amin(1, keepdim=True)
-    mask = torch.isfinite(error)
+    still = None
     if unwarped:
         with torch.no_grad():
-            static = torch.cat([photometric_error(image, target) for image in unwarped], 1).amin(
-                1, keepdim=True
-            )
-        mask = mask & (error < static)
-    return torch.where(mask, error, 0.0), mask
+            still = torch.cat([photometric_error(image, target) for image in unwarped], 1).amin(1, keepdim=True)
+    return least_error([photometric_error(image, target) for image in warped], valid, still)
 
 
 def census_transform(image: Tensor, radius: int = 3) -> Tensor:

@@ -1,4 +1,4 @@
-"""Supervised relative pose: rotation as an angle, translation in metres and as a direction.
+"""Supervised relative pose: rotation as an angle, translation in metres, as a direction, or by its length alone.
 
 Poses are B×4×4, ``previous_from_current`` (points of the current camera into the previous one), metres.
 """
@@ -8,7 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from geoseg_ros.training.losses.masked import full_precision, masked_mean
+from geoseg_ros.training.losses.masked import full_precision, known_or, masked_mean
 
 
 def _safe_norm(vectors: Tensor) -> Tensor:
@@ -74,3 +74,13 @@ def pose_loss(
     """
     metric = translation_loss(prediction, target) + scene_depth * rotation_loss(prediction, target)
     return metric + direction_weight * direction_loss(prediction, target)
+
+
+def velocity_loss(poses: Tensor, distance: Tensor) -> Tensor:
+    """Mean of | ‖t‖ − distance | in metres over known distances: metric scale from odometry's speed.
+
+    poses: B×4×4, either way between two frames (the length of t is the same). distance: B, metres driven between them
+    (speed times the time between), NaN unknown. Source: Guizilini et al. 2020, PackNet-SfM.
+    """
+    distance, known = known_or(distance, 0.0)
+    return masked_mean((_safe_norm(full_precision(poses)[:, :3, 3]) - distance).abs(), known)

@@ -6,6 +6,10 @@ order).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from geoseg_ros.training.losses.masked import full_precision
@@ -39,6 +43,18 @@ def first_order_smoothness(disparity: Tensor, image: Tensor, sharpness: float = 
     along_x, along_y = differences(mean_normalise(disparity))
     weight_x, weight_y = edge_weights(image, sharpness)
     return (along_x.abs() * weight_x).mean() + (along_y.abs() * weight_y).mean()
+
+
+def multi_scale_smoothness(disparities: Sequence[Tensor], image: Tensor) -> Tensor:
+    """Mean over scales s = 0, 1 … of first-order smoothness / 2^s, each at its own size (Monodepth2); a scalar.
+
+    disparities: B×1×H/2^s×W/2^s each, finest first. image: B×C×H×W in [0, 1], shrunk by area averaging.
+    """
+    losses = []
+    for scale, disparity in enumerate(disparities):
+        shrunk = F.interpolate(image, disparity.shape[-2:], mode="area")
+        losses.append(first_order_smoothness(disparity, shrunk) / 2**scale)
+    return torch.stack(losses).mean()
 
 
 def second_order_smoothness(flow: Tensor, image: Tensor, sharpness: float = 10.0) -> Tensor:

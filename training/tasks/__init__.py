@@ -46,7 +46,10 @@ class Task(Protocol):
         """The model file of the network's present weights."""
 
 
-_MODULES = {"joint": "geoseg_ros.training.tasks.joint"}
+_MODULES = {
+    "joint": "geoseg_ros.training.tasks.joint",
+    "self_supervised": "geoseg_ros.training.tasks.self_supervised",
+}
 _TASKS: dict[str, Callable[[Recipe], Task]] = {}
 
 

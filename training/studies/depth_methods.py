@@ -1,0 +1,97 @@
+"""Self-supervised depth side by side: the seed's plain L1, Monodepth2, SC-SfMLearner, learned intrinsics, velocity-supervised
+scale, each trained from nothing on the same 800 frames and judged on streets, rooms and drives that none has seen.
+
+    python -m geoseg_ros.training.studies.depth_methods --out runs/depth_methods
+
+Goes on where it was stopped; writes table.md and table.json to the folder.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from geoseg_ros.bundle import load_bundle
+from geoseg_ros.errors import GeosegError
+from geoseg_ros.training.studies.arguments import add_arguments, check_arguments
+from geoseg_ros.training.studies.runs import judge, train_to_end
+from geoseg_ros.training.studies.table import Column, markdown, save
+
+METHODS = ("plain_l1", "monodepth2", "sc_sfmlearner", "learned_intrinsics", "velocity_scale")
+ABS_REL, DELTA = "depth AbsRel, median-scaled", "depth δ < 1.25, median-scaled"
+ALIGNED, SCALE = "translation error, aligned", "translation scale, median"
+DRIVES = {"kitti00": "KITTI 00", "kitti07": "KITTI 07"}
+COLUMNS = (
+    Column("streets AbsRel", "synthetic", ABS_REL),
+    Column("streets δ1", "synthetic", DELTA),
+    Column("7-Scenes AbsRel", "7scenes", ABS_REL),
+    Column("DGP AbsRel", "depth_dgp", ABS_REL),
+    *(
+        column
+        for suite, name in DRIVES.items()
+        for column in (
+            Column(f"{name} translation %", suite, ALIGNED, 1),
+            Column(f"{name} rotation °/m", suite, "rotation error", 4),
+            Column(f"{name} ATE m", suite, "ATE, aligned"),
+            Column(f"{name} scale", suite, SCALE),
+        )
+    ),
+)
+SUITES = tuple(dict.fromkeys(column.suite for column in COLUMNS))
+
+
+def compare(
+    folder: Path, methods: Sequence[str], overrides: Sequence[str], processes: int, data: Path, frames: int | None
+) -> str:
+    """Train and judge every method under ``folder``; returns the table as Markdown."""
+    rows, content = {}, {}
+    for method in methods:
+        model = train_to_end(method, overrides, folder / method, processes)
+        scores = judge(model, SUITES, data, frames)
+        rows[method] = [column.of(scores) for column in COLUMNS]
+        content[method] = {"scores": scores, **_camera(model)}
+        text = markdown(COLUMNS, rows, "trained on KITTI 00, frames 0–799") + _cameras(content)
+        save(folder, text, {"methods": content})
+    return text
+
+
+def _camera(model: Path) -> dict[str, Any]:
+    camera = load_bundle(model).provenance.get("learned_camera")
+    return {} if camera is None else {"learned_camera": camera}
+
+
+def _cameras(content: dict[str, dict[str, Any]]) -> str:
+    """A line for each camera that was learned: its focal lengths, how far rotation shows them, the verdict."""
+    lines = []
+    for method, entry in content.items():
+        if "learned_camera" in entry:
+            found = entry["learned_camera"]
+            parts = ", ".join(f"{name} {found[name]:.1f} ± {_pixels(found['tolerance'][name])}" for name in ("fx", "fy"))
+            lines.append(f"\n{method}: {parts} pixels ({found['verdict']})\n")
+    return "".join(lines)
+
+
+def _pixels(tolerance: float | None) -> str:
+    return "∞" if tolerance is None else f"{tolerance:.0f}"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command line; 0 when the table is written."""
+    parser = argparse.ArgumentParser(prog="depth_methods", description=__doc__.splitlines()[0])
+    add_arguments(parser, Path("runs/depth_methods"))
+    parser.add_argument("--methods", nargs="+", default=METHODS, help="recipes to compare (default: %(default)s)")
+    args = parser.parse_args(arguments)
+    try:
+        check_arguments(args)
+        print(compare(args.out, args.methods, args.set, args.processes, args.data, args.frames))
+    except GeosegError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
