@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from geoseg_ros.frames import FrameSource
     from geoseg_ros.output_bag import OutputBag
     from geoseg_ros.pipeline import Pipeline
+    from geoseg_ros.scale import Scale
     from geoseg_ros.video import VideoWriter
 
 HELP = "Process a bag, video or image folder offline and write the node's topics to a bag."
@@ -51,6 +52,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--intrinsics", metavar="FILE", help="calibration in JSON or YAML; replaces camera_info"
     )
+    parser.add_argument(
+        "--camera-height",
+        type=float,
+        default=0.0,
+        metavar="METRES",
+        help="the camera's height above the road, for metric scale where the input has no odometry",
+    )
     parser.add_argument("--fps", type=float, help="frame rate of a video or folder that does not say its own")
     parser.add_argument("--max-frames", type=int, metavar="N", help="stop after N frames")
 
@@ -61,6 +69,7 @@ class Tally:
 
     frames: int = 0
     uncalibrated: int = 0
+    scale: Scale | None = None
     seconds: Counter[str] = field(default_factory=Counter)
     problems: list[str] = field(default_factory=list)
     started: float = field(default_factory=time.perf_counter)
@@ -87,7 +96,8 @@ def run(args: argparse.Namespace) -> int:
         raise BagError(f"{args.out} exists already, expected a new name for the bag")
     console = Console()
     with open_frames(args.input, args.image, args.camera_info, args.intrinsics, args.fps) as source:
-        pipeline = Pipeline(args.model or default_bundle_path(), device=args.device)
+        model = args.model or default_bundle_path()
+        pipeline = Pipeline(model, device=args.device, camera_height=args.camera_height)
         tally = Tally()
         try:
             with (
@@ -145,6 +155,7 @@ def _process(
                 video.write(mosaic(perception, pipeline.labels))
             tally.seconds["write"] += time.perf_counter() - clock
             tally.frames += 1
+            tally.scale = perception.scale
             tally.uncalibrated += frame.camera is None
             progress.advance(task)
             if stop.requested:
@@ -201,6 +212,8 @@ def _summarise(
         "ms per frame": stages,
         "bag": args.out,
     }
+    if tally.scale is not None and tally.scale.known:
+        rows["scale"] = f"from {tally.scale.source}, {tally.scale.confidence:.0%} sure to be right within 10 %"
     if tally.uncalibrated:
         rows["uncalibrated"] = f"{tally.uncalibrated} frames: no depth, ego-motion and motion"
     if tally.problems:
