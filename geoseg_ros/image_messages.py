@@ -151,6 +151,13 @@ def decode_array(message: Any) -> np.ndarray:
     return values[..., 0] if channels == 1 else values
 
 
+def depth_counts(depth: np.ndarray, per_metre: float) -> np.ndarray:
+    """Depth H×W in metres as uint16 counts, ``per_metre`` to the metre; 0 where it is unknown or too far."""
+    counts = depth * per_metre
+    representable = (counts > 0.0) & (counts < 65535.5)
+    return np.where(representable, np.rint(counts), 0.0).astype(np.uint16)
+
+
 def encode_image(array: np.ndarray, encoding: str) -> dict[str, Any]:
     """The fields of a ``sensor_msgs/Image`` for H×W or H×W×C: data is a contiguous 1-D uint8 array, a view if
     it can be.

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from geoseg_ros.exports import Exports
     from geoseg_ros.frames import FrameSource
     from geoseg_ros.output_bag import OutputBag
     from geoseg_ros.pipeline import Pipeline
@@ -48,6 +49,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--video", metavar="FILE", help="also draw all outputs side by side: .mp4, .webm, .mkv or .avi"
     )
+    parser.add_argument("--depth-png", metavar="DIR", help="also write depth as 16-bit PNG images named by stamp")
+    parser.add_argument(
+        "--depth-unit",
+        choices=("mm", "kitti"),
+        default="mm",
+        help="unit of these images: mm reaches to 65 m, kitti (1/256 m) to 256 m (default mm); 0 is unknown",
+    )
+    parser.add_argument(
+        "--trajectory",
+        metavar="FILE",
+        help="also write the camera's poses in the first frame: FILE.tum (stamps, quaternions) or FILE.kitti",
+    )
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
     parser.add_argument(
         "--intrinsics", metavar="FILE", help="calibration in JSON or YAML; replaces camera_info"
@@ -69,6 +82,7 @@ class Tally:
 
     frames: int = 0
     uncalibrated: int = 0
+    still: int = 0
     scale: Scale | None = None
     seconds: Counter[str] = field(default_factory=Counter)
     problems: list[str] = field(default_factory=list)
@@ -103,8 +117,10 @@ def run(args: argparse.Namespace) -> int:
             with (
                 OutputBag(args.out, topics, pipeline.labels, args.storage) as bag,
                 _video(args, source) as video,
+                _exports(args) as exports,
             ):
-                _process(source, pipeline, bag, video, args.max_frames, tally, console)
+                _process(source, pipeline, bag, video, exports, args.max_frames, tally, console)
+                tally.still = exports.trajectory.unknown
                 if not tally.frames:
                     reason = f": {tally.problems[0]}" if tally.problems else ""
                     raise BagError(f"{args.input} holds no usable frame on {source.topic}{reason}")
@@ -124,11 +140,19 @@ def _video(args: argparse.Namespace, source: FrameSource) -> Any:
     return VideoWriter(args.video, source.fps) if args.video is not None else nullcontext()
 
 
+def _exports(args: argparse.Namespace) -> Exports:
+    from geoseg_ros.exports import Exports
+
+    depth, trajectory = (None if path is None else Path(path) for path in (args.depth_png, args.trajectory))
+    return Exports(depth, args.depth_unit, trajectory)
+
+
 def _process(
     source: FrameSource,
     pipeline: Pipeline,
     bag: OutputBag,
     video: VideoWriter | None,
+    exports: Exports,
     max_frames: int | None,
     tally: Tally,
     console: Console,
@@ -139,7 +163,7 @@ def _process(
     from geoseg_ros.pipeline import ALL_OUTPUTS
     from geoseg_ros.scale import odometry_speed
 
-    outputs = ALL_OUTPUTS if video is not None else needed_outputs(bag.topics)
+    outputs = ALL_OUTPUTS if video is not None else needed_outputs(bag.topics) | exports.outputs
     total = min(filter(None, (source.count, max_frames)), default=None)
     with _progress(console) as progress, StopRequest() as stop:
         task = progress.add_task(source.topic, total=total)
@@ -153,6 +177,7 @@ def _process(
             bag.write(perception, frame.frame_id)
             if video is not None:
                 video.write(mosaic(perception, pipeline.labels))
+            exports.write(perception)
             tally.seconds["write"] += time.perf_counter() - clock
             tally.frames += 1
             tally.scale = perception.scale
@@ -218,8 +243,11 @@ def _summarise(
         rows["uncalibrated"] = f"{tally.uncalibrated} frames: no depth, ego-motion and motion"
     if tally.problems:
         rows["unusable"] = f"{len(tally.problems)} times, first: {tally.problems[0]}"
-    if args.video is not None:
-        rows["video"] = args.video
+    for name, path in (("video", args.video), ("depth", args.depth_png), ("trajectory", args.trajectory)):
+        if path is not None:
+            rows[name] = path
+    if args.trajectory is not None and tally.still:
+        rows["trajectory"] += f", standing still in {tally.still} frames without ego-motion"
     if tally.interrupted:
         rows["interrupted"] = "the outputs end early"
     for name, value in rows.items():

@@ -11,6 +11,7 @@ from geoseg_ros.bags import BagReader, stamp_nanoseconds
 from geoseg_ros.bags.topics import find_odometry
 from geoseg_ros.egomotion import exponential, logarithm
 from geoseg_ros.ground_truth import true_odometry
+from geoseg_ros.quaternion import rotation_of
 from geoseg_ros.training.metrics.egomotion import aligning_scale, chain
 
 BODY_FROM_OPTICAL = np.array([[0.0, 0, 1], [-1, 0, 0], [0, -1, 0]])
@@ -97,15 +98,8 @@ def drives(steps: list[np.ndarray], poses: np.ndarray) -> list[Drive]:
 
 def _pose(message: Any) -> np.ndarray:
     """4×4 of a ``geometry_msgs/Pose``; NaN where its quaternion has no direction."""
-    quaternion = np.array([getattr(message.orientation, axis) for axis in "xyzw"], np.float64)
-    norm = np.linalg.norm(quaternion)
     pose = np.eye(4)
-    x, y, z, w = quaternion / norm if norm > 0 else np.full(4, np.nan)
-    pose[:3, :3] = [
-        [1 - 2 * (y * y + z * z), 2 * (x * y - z * w), 2 * (x * z + y * w)],
-        [2 * (x * y + z * w), 1 - 2 * (x * x + z * z), 2 * (y * z - x * w)],
-        [2 * (x * z - y * w), 2 * (y * z + x * w), 1 - 2 * (x * x + y * y)],
-    ]
+    pose[:3, :3] = rotation_of([getattr(message.orientation, axis) for axis in "xyzw"])
     pose[:3, 3] = [getattr(message.position, axis) for axis in "xyz"]
     return pose
 
