@@ -200,6 +200,10 @@ def test_what_cannot_be_judged_is_named(tmp_path):
     blind = [{"semantic": truth(0)["semantic"] * 0, "flow": np.full((HEIGHT, WIDTH, 2), np.nan)}] * 3
     review = judge(write_bag(tmp_path / "blind", 3), blind)
     assert any(note.startswith("depth is not judged: no image had a depth pixel") for note in review.notes)
+    only_depth = [{"depth": answer(index)["depth"]} for index in range(3)]
+    review = judge(write_bag(tmp_path / "only_depth", 3), only_depth)
+    assert all(name.startswith("depth") for name in values(review)) and not review.result.per_class
+    assert {note.split(" ")[0] for note in review.notes} == {"semantic", "flow", "motion", "ego_motion"}
 
 
 def test_a_limit_ends_early(tmp_path):

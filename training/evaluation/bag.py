@@ -123,9 +123,9 @@ class _Judge:
         scores = None
         if "depth" in truth and result.depth is not None:
             scores = self.depth.add(result.depth, truth["depth"])
-        if "semantic" in truth:
+        if "semantic" in truth and result.semantic is not None:
             self.semantics.update(result.semantic, truth["semantic"])
-        if "flow" in truth and self._steps:
+        if "flow" in truth and result.flow is not None and self._steps:
             self.flow.update(result.flow, truth["flow"])
         if "motion" in truth and result.motion_mask is not None:
             self.motion.update(result.motion_mask, truth["motion"])
@@ -174,7 +174,7 @@ class _Judge:
 
     def _semantic_table(self) -> list[Score]:
         if not self.semantics.present.any():
-            raise NothingToJudge("no image had a labelled pixel")
+            raise NothingToJudge("no image had a semantic pixel to judge")
         classes = f"{self.semantics.present.sum()} classes"
         return [
             Score("semantic mIoU", self.semantics.mean_iou, higher=True, note=classes),
