@@ -20,6 +20,7 @@ TILE_WIDTH = 640
 _ANGLES, _RADII = 1024, 128
 _NEAREST, _LONGEST = 1e-6, 1e6  # metres, pixels: beyond is drawn alike
 _MOVING, _OUTLINE, _WHITE = (255, 40, 40), (255, 230, 0), (255, 255, 255)
+_TOO_SMALL, _TOO_GREAT = (40, 80, 200), (200, 40, 40)
 _FONT, _TEXT_SCALE, _LINE = cv2.FONT_HERSHEY_SIMPLEX, 0.45, 22
 
 
@@ -88,6 +89,16 @@ def colorize_confidence(confidence: np.ndarray) -> np.ndarray:
     """Confidence H×W 0…1 as grey; NaN is black."""
     grey = (np.clip(np.nan_to_num(confidence, nan=0.0), 0.0, 1.0) * 255.0).astype(np.uint8)
     return cv2.cvtColor(grey, cv2.COLOR_GRAY2RGB)
+
+
+def colorize_error(error: np.ndarray, largest: float) -> np.ndarray:
+    """Signed errors H×W: blue is negative, white is none, red is positive, full at ``largest``; NaN is black."""
+    valid = np.isfinite(error)
+    share = np.clip(np.where(valid, error, 0.0) / largest, -1.0, 1.0)[..., None]
+    side = np.where(share < 0.0, np.array(_TOO_SMALL, float), np.array(_TOO_GREAT, float))
+    color = np.rint(255.0 + np.abs(share) * (side - 255.0)).astype(np.uint8)
+    color[~valid] = 0
+    return color
 
 
 def mosaic(perception: Perception, labels: LabelSet, tile_width: int = TILE_WIDTH) -> np.ndarray:

@@ -17,6 +17,14 @@ from geoseg_ros.errors import ImageError
 
 MAX_SIDE = 32767  # cv2.remap's limit
 _NATIVE_BIG_ENDIAN = sys.byteorder == "big"
+_ARRAYS = {
+    "mono8": (np.uint8, 1),
+    "mono16": (np.uint16, 1),
+    "16UC1": (np.uint16, 1),
+    "32FC1": (np.float32, 1),
+    "32FC2": (np.float32, 2),
+}
+"""Encodings of images that are no pictures: sample type, samples per pixel."""
 
 
 class _Packed(NamedTuple):
@@ -116,6 +124,38 @@ def decode_compressed(msg: Any) -> np.ndarray:
         return picture if stored_as_rgb else cv2.cvtColor(picture, cv2.COLOR_BGR2RGB)
     packed = _PACKED[source] if source.startswith("bayer_") and source in _PACKED else _PACKED["mono8"]
     return _to_rgb(picture, packed)
+
+
+def decode_array(message: Any) -> np.ndarray:
+    """The values of an output image: H×W or H×W×2; 16UC1 depth becomes metres, NaN where it is 0.
+
+    Raises ImageError for an encoding that no output has, or too little data.
+    """
+    if message.encoding not in _ARRAYS:
+        raise ImageError(f"encoding is '{message.encoding}', expected one of {', '.join(_ARRAYS)}")
+    dtype, channels = _ARRAYS[message.encoding]
+    dtype = np.dtype(dtype).newbyteorder(">" if message.is_bigendian else "<")
+    row = message.width * channels * dtype.itemsize
+    data = np.frombuffer(message.data, np.uint8)
+    if message.step < row or data.size < message.step * message.height:
+        raise ImageError(
+            f"data has {data.size} bytes and step {message.step}, expected {message.height} rows of {row}"
+        )
+    rows = np.ascontiguousarray(
+        data[: message.step * message.height].reshape(message.height, message.step)[:, :row]
+    )
+    values = rows.view(dtype).astype(dtype.newbyteorder("="), copy=False)
+    values = values.reshape(message.height, message.width, channels)
+    if message.encoding == "16UC1":
+        return np.where(values[..., 0] > 0, values[..., 0] * np.float32(1e-3), np.float32("nan"))
+    return values[..., 0] if channels == 1 else values
+
+
+def depth_counts(depth: np.ndarray, per_metre: float) -> np.ndarray:
+    """Depth H×W in metres as uint16 counts, ``per_metre`` to the metre; 0 where it is unknown or too far."""
+    counts = depth * per_metre
+    representable = (counts > 0.0) & (counts < 65535.5)
+    return np.where(representable, np.rint(counts), 0.0).astype(np.uint16)
 
 
 def encode_image(array: np.ndarray, encoding: str) -> dict[str, Any]:

@@ -16,7 +16,7 @@ import numpy as np
 
 from geoseg_ros import colorize
 from geoseg_ros.errors import ConfigError
-from geoseg_ros.image_messages import ENCODINGS, decode_compressed, decode_image, encode_image
+from geoseg_ros.image_messages import ENCODINGS, decode_compressed, decode_image, depth_counts, encode_image
 from geoseg_ros.labels import LabelSet
 
 if TYPE_CHECKING:
@@ -116,9 +116,7 @@ def _depth_image(perception: Perception, labels: LabelSet, encoding: str) -> dic
         return None
     if encoding == "32FC1":
         return encode_image(perception.depth, encoding)
-    millimetres = perception.depth * 1000.0
-    representable = (millimetres > 0.0) & (millimetres < 65535.5)
-    return encode_image(np.where(representable, np.rint(millimetres), 0.0).astype(np.uint16), encoding)
+    return encode_image(depth_counts(perception.depth, 1000.0), encoding)
 
 
 def _depth_camera_info(perception: Perception, labels: LabelSet, _: str) -> dict[str, Any] | None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from geoseg_ros.camera import PinholeCamera
+from geoseg_ros.scale import UNKNOWN, Scale
 
 ALL_OUTPUTS = frozenset({"semantic", "confidence", "depth", "flow", "motion", "ego_motion"})
 
@@ -21,7 +22,7 @@ class EgoMotion:
         linear: m/s, the camera's velocity in its own optical frame (x right, y down, z forward).
         angular: rad/s, likewise.
         covariance: 6×6 of (linear, angular) in (m/s)² and (rad/s)²; its translation part is huge where scale is unknown.
-        scale_source: where metres come from: ``odometry``, ``model`` or ``none``.
+        scale_source: where metres come from: ``odometry``, ``road_plane``, ``model`` or ``none``.
     """
 
     previous_from_current: np.ndarray
@@ -47,6 +48,7 @@ class Perception:
         motion_probability: H×W float32, 0…1.
         motion_mask: H×W uint8, 255 where something moves by itself.
         ego_motion: motion of the camera.
+        scale: what the metres of depth and ego-motion rest on.
         timings: seconds by stage.
     """
 
@@ -60,4 +62,5 @@ class Perception:
     motion_probability: np.ndarray | None = None
     motion_mask: np.ndarray | None = None
     ego_motion: EgoMotion | None = None
+    scale: Scale = UNKNOWN
     timings: dict[str, float] = field(default_factory=dict)

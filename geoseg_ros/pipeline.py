@@ -21,7 +21,8 @@ from geoseg_ros.networks.encoder import STRIDE
 from geoseg_ros.networks.perception import HEADS, PerceptionOutput, State
 from geoseg_ros.perception import ALL_OUTPUTS, EgoMotion, Perception
 from geoseg_ros.projection import rigid_flow
-from geoseg_ros.scale import ScaleFilter
+from geoseg_ros.road_plane import road_ids
+from geoseg_ros.scale import MetricScale, Scale, check_camera_height
 
 __all__ = ["ALL_OUTPUTS", "EgoMotion", "Perception", "Pipeline", "network_size"]
 
@@ -46,6 +47,7 @@ class Pipeline:
         backend: a name in :data:`geoseg_ros.backends.BACKENDS`.
         input_area: pixels of the network's input; ``None`` takes the model's own.
         motion_method: one of :data:`geoseg_ros.motion.MOTION_METHODS`.
+        camera_height: metres above the road, 0 where unknown; gives metric scale where odometry does not.
 
     Raises:
         BundleError, ConfigError: the model or a setting cannot be used.
@@ -59,6 +61,7 @@ class Pipeline:
         backend: str = "auto",
         input_area: int | None = None,
         motion_method: str = LEARNED,
+        camera_height: float = 0.0,
     ):
         if motion_method not in MOTION_METHODS:
             raise ConfigError(f"motion_method is {motion_method!r}; expected one of {', '.join(MOTION_METHODS)}")
@@ -70,6 +73,8 @@ class Pipeline:
         self.backend = create_backend(backend, self.bundle, self.device, precision)
         self.metric = bool(self.bundle.provenance.get("metric", False))
         self._dynamic = np.isin(np.arange(256), self.labels.dynamic_ids)
+        self._road = np.isin(np.arange(256), road_ids(self.labels))
+        self._camera_height = self._checked_height(camera_height)
         self.reset()
 
     def reset(self) -> None:
@@ -77,10 +82,12 @@ class Pipeline:
         self._state: State | None = None
         self._stamp: int | None = None
         self._camera: PinholeCamera | tuple[int, int] | None = None
-        self.scale = ScaleFilter()
+        self.scale = MetricScale(self.metric, self._camera_height)
 
     def warm_up(self, width: int, height: int, camera: PinholeCamera | None = None) -> None:
-        """Run two blank frames of this size so that the first real one is not slow."""
+        """Run two blank frames of this size so that the first real one is not slow; without a camera with some other."""
+        if camera is None:
+            camera = PinholeCamera(width, height, width, width, (width - 1) / 2, (height - 1) / 2)
         blank = np.zeros((height, width, 3), np.uint8)
         for stamp in range(2):
             self.step(blank, camera, stamp)
@@ -136,33 +143,32 @@ class Pipeline:
         clock.lap("network")
 
         result = Perception(stamp=stamp, image=image, camera=camera)
-        dynamic = self._fill_semantic(result, raw, outputs)
+        classes = self._fill_semantic(result, raw, outputs)
         clock.lap("semantic")
+        depth = None if raw.depth is None else raw.depth[0, 0].float().cpu().numpy()
         estimate = None
         if raw.previous_from_current is not None:
-            estimate = self._ego_pose(raw, network_camera, dynamic)
-            if speed is not None:
-                translation = float(np.linalg.norm(estimate.previous_from_current[:3, 3]))
-                self.scale.update(translation, abs(speed) * dt)
-            if "ego_motion" in outputs:
-                result.ego_motion = self._ego_motion(estimate, dt)
+            estimate = self._ego_pose(raw, depth, network_camera, classes)
         clock.lap("ego_motion")
+        result.scale = self._metric_scale(estimate, None if speed is None else abs(speed) * dt, depth, classes)
+        if estimate is not None and "ego_motion" in outputs:
+            result.ego_motion = _ego_motion(estimate, dt, result.scale)
+        clock.lap("scale")
         shape = image.shape[:2]
-        if "depth" in outputs and raw.depth is not None:
-            depth = raw.depth[0, 0].float().cpu().numpy() * np.float32(self.scale.scale)
-            result.depth = _resize(depth, shape, cv2.INTER_LINEAR)
+        if "depth" in outputs and depth is not None:
+            result.depth = _resize(depth * np.float32(result.scale.factor), shape, cv2.INTER_LINEAR)
         clock.lap("depth")
         if "flow" in outputs and (raw.flow is not None or previous is None):
             result.flow = _published_flow(raw.flow, shape)
         clock.lap("flow")
         if "motion" in outputs and estimate is not None:
-            self._fill_motion(result, raw, network_camera, estimate, dynamic)
+            self._fill_motion(result, raw, network_camera, estimate, classes)
         clock.lap("motion")
         result.timings = clock.laps
         return result
 
     def _fill_semantic(self, result: Perception, raw: PerceptionOutput, outputs: Collection[str]) -> np.ndarray | None:
-        """Class ids and confidence at the image's size; returns the pixels of dynamic classes at the network's size."""
+        """Class ids and confidence at the image's size; returns the ids at the network's size."""
         if raw.logits is None:
             return None
         shape = result.image.shape[:2]
@@ -173,19 +179,43 @@ class Pipeline:
         if "confidence" in outputs:
             probability = logits[:, ::2, ::2].softmax(0).amax(0)  # as fine as the network decides
             result.confidence = _resize(probability.cpu().numpy(), shape, cv2.INTER_LINEAR)
-        return self._dynamic[classes]
+        return classes
 
-    def _ego_pose(self, raw: PerceptionOutput, camera: PinholeCamera, dynamic: np.ndarray | None) -> PoseEstimate:
+    def _ego_pose(
+        self, raw: PerceptionOutput, depth: np.ndarray, camera: PinholeCamera, classes: np.ndarray | None
+    ) -> PoseEstimate:
         """The network's pose, refined to explain its flow with its depth where nothing can move by itself."""
         if raw.flow is None:
             return unrefined_pose(raw.previous_from_current[0].double().cpu().numpy())
         return refine_pose(
             _channels_last(raw.flow),
-            raw.depth[0, 0].float().cpu().numpy(),
+            depth,
             camera.matrix,
             raw.previous_from_current[0].double().cpu().numpy(),
-            weights=None if dynamic is None else 1.0 - dynamic.astype(np.float32),
+            weights=None if classes is None else 1.0 - self._dynamic[classes].astype(np.float32),
         )
+
+    def _metric_scale(
+        self,
+        estimate: PoseEstimate | None,
+        distance: float | None,
+        depth: np.ndarray | None,
+        classes: np.ndarray | None,
+    ) -> Scale:
+        """The stream's scale after this frame: ``distance`` metres driven, depth and classes at the network's size."""
+        if estimate is not None and distance is not None:
+            self.scale.drove(float(np.linalg.norm(estimate.previous_from_current[:3, 3])), distance)
+        if self.scale.needs_road and depth is not None and classes is not None:
+            self.scale.saw_road(depth, self._road[classes], self._camera.matrix)
+        return self.scale.current
+
+    def _checked_height(self, height: float) -> float:
+        check_camera_height(height)
+        if height > 0 and not self._road.any():
+            raise ConfigError(
+                f"camera_height is {height:g} m, but the model knows no road ({', '.join(self.labels.names)}); expected 0"
+            )
+        return height
 
     def _fill_motion(
         self,
@@ -193,7 +223,7 @@ class Pipeline:
         raw: PerceptionOutput,
         camera: PinholeCamera,
         estimate: PoseEstimate,
-        dynamic: np.ndarray,
+        classes: np.ndarray,
     ) -> None:
         """Probability and mask of own motion at the image's size; none from a network without flow."""
         if raw.flow is None:
@@ -208,28 +238,10 @@ class Pipeline:
             rotation = estimate.previous_from_current[:3, :3]
             at_infinity = camera.matrix @ rotation @ np.linalg.inv(camera.matrix)
             probability, mask = segment_motion(
-                _channels_last(raw.flow), _channels_last(rigid), dynamic, at_infinity, self.motion_method
+                _channels_last(raw.flow), _channels_last(rigid), self._dynamic[classes], at_infinity, self.motion_method
             )
         result.motion_probability = _resize(probability, shape, cv2.INTER_LINEAR)
         result.motion_mask = _resize(mask.astype(np.uint8) * 255, shape, cv2.INTER_NEAREST)
-
-    def _ego_motion(self, estimate: PoseEstimate, dt: float) -> EgoMotion:
-        """The estimate as a velocity, in metres where odometry or the model's training says what a metre is."""
-        pose = estimate.previous_from_current.copy()
-        pose[:3, 3] *= self.scale.scale
-        linear, angular = twist(pose, dt)
-        covariance = estimate.covariance / dt**2
-        covariance[:3] *= self.scale.scale
-        covariance[:, :3] *= self.scale.scale
-        if self.scale.known:
-            source = "odometry"
-            covariance[:3, :3] += self.scale.relative_std**2 * np.outer(linear, linear)
-        elif self.metric:
-            source = "model"
-        else:
-            source = "none"
-            covariance[:3, :3] = np.eye(3) * UNKNOWN_VARIANCE
-        return EgoMotion(pose, dt, linear, angular, covariance, source)
 
 
 class _Stopwatch:
@@ -242,6 +254,21 @@ class _Stopwatch:
     def lap(self, stage: str) -> None:
         now = time.perf_counter()
         self.laps[stage], self._last = now - self._last, now
+
+
+def _ego_motion(estimate: PoseEstimate, dt: float, scale: Scale) -> EgoMotion:
+    """The estimate as a velocity in metres, its covariance as wide as the scale is uncertain."""
+    pose = estimate.previous_from_current.copy()
+    pose[:3, 3] *= scale.factor
+    linear, angular = twist(pose, dt)
+    covariance = estimate.covariance / dt**2
+    covariance[:3] *= scale.factor
+    covariance[:, :3] *= scale.factor
+    if scale.known:
+        covariance[:3, :3] += scale.relative_std**2 * np.outer(linear, linear)
+    else:
+        covariance[:3, :3] = np.eye(3) * UNKNOWN_VARIANCE
+    return EgoMotion(pose, dt, linear, angular, covariance, scale.source)
 
 
 def _heads(outputs: Collection[str]) -> frozenset[str]:

@@ -16,10 +16,10 @@ from geoseg_ros.bundle import Bundle
 from geoseg_ros.demo.accuracy import Accuracy
 from geoseg_ros.demo.measurement import measure
 from geoseg_ros.demo.pages import Circumstances, build_report, headline
-from geoseg_ros.demo.recording import Recording, camera_path, decode_array
+from geoseg_ros.demo.recording import Recording, camera_path
 from geoseg_ros.demo.review import Path2D, path_series, review
 from geoseg_ros.errors import ImageError
-from geoseg_ros.image_messages import encode_image
+from geoseg_ros.image_messages import decode_array, encode_image
 from geoseg_ros.labels import CAMVID_11
 from geoseg_ros.report import render_report
 from geoseg_ros.training.metrics import depth, flow, motion, semantics

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import asdict
 
 import numpy as np
@@ -15,8 +16,9 @@ from geoseg_ros.errors import BundleError, ConfigError, ImageError
 from geoseg_ros.labels import CAMVID_11
 from geoseg_ros.motion import MOTION_METHODS
 from geoseg_ros.networks import create_network
+from geoseg_ros.networks.perception import PerceptionOutput
 from geoseg_ros.pipeline import UNKNOWN_VARIANCE, Pipeline, network_size
-from geoseg_ros.scale import ENOUGH
+from geoseg_ros.scale import ENOUGH, MODEL_STD
 
 WIDTH, HEIGHT = 192, 128
 CAMERA = PinholeCamera(WIDTH, HEIGHT, 150.0, 150.0, 95.5, 63.5, frame_id="camera")
@@ -141,7 +143,7 @@ def test_a_model_without_metric_scale_says_so(bundle):
     pipeline = Pipeline(unscaled)
     pipeline.step(picture(0), CAMERA, STEP)
     ego = pipeline.step(picture(1), CAMERA, 2 * STEP).ego_motion
-    assert ego.scale_source == "none"
+    assert ego.scale_source == "none" and not pipeline.scale.current.known
     assert np.diag(ego.covariance)[:3].min() >= UNKNOWN_VARIANCE
 
 
@@ -150,8 +152,9 @@ def test_odometry_scales_depth_and_ego_motion_alike(bundle):
     for i in range(ENOUGH + 1):
         without = plain.step(picture(i), CAMERA, (i + 1) * STEP)
         result = driven.step(picture(i), CAMERA, (i + 1) * STEP, speed=20.0)
-    assert result.ego_motion.scale_source == "odometry"
-    scale = driven.scale.scale
+    assert result.ego_motion.scale_source == result.scale.source == "odometry"
+    scale = result.scale.factor
+    assert result.scale.confidence > without.scale.confidence > 0
     np.testing.assert_allclose(result.depth, without.depth * scale, rtol=1e-4)
     ours, theirs = result.ego_motion.previous_from_current, without.ego_motion.previous_from_current
     np.testing.assert_allclose(ours[:3, 3], theirs[:3, 3] * scale, rtol=1e-4, atol=1e-9)
@@ -163,7 +166,45 @@ def test_depth_alone_is_scaled_too(bundle):
     pipeline = Pipeline(bundle, precision="float32")
     for i in range(ENOUGH + 1):
         result = pipeline.step(picture(i), CAMERA, (i + 1) * STEP, {"depth"}, speed=20.0)
-    assert pipeline.scale.known and result.ego_motion is None
+    assert result.scale.source == "odometry" and result.ego_motion is None
+
+
+def test_the_scales_uncertainty_widens_the_covariance_along_the_motion(pipeline):
+    pipeline.step(picture(0), CAMERA, STEP)
+    result = pipeline.step(picture(1), CAMERA, 2 * STEP)
+    linear, covariance = result.ego_motion.linear, result.ego_motion.covariance[:3, :3]
+    added = MODEL_STD**2 * np.outer(linear, linear)
+    assert np.linalg.eigvalsh(covariance - added).min() > -1e-9 * np.trace(covariance)
+    along = linear / np.linalg.norm(linear)
+    assert along @ covariance @ along >= (MODEL_STD * np.linalg.norm(linear)) ** 2
+
+
+def flat_road(height: float) -> PerceptionOutput:
+    """What a network would answer that sees nothing but a road, ``height`` below its level camera of 96×64 pixels."""
+    below = (torch.arange(64.0) - 31.5) / 75.0
+    depth = torch.where(below > 0, height / below.clamp(min=1e-3), torch.inf)[:, None].expand(64, 96)
+    logits = torch.zeros(1, 11, 64, 96)
+    logits[:, CAMVID_11.index("Road"), 32:] = 5.0
+    logits[:, CAMVID_11.index("Sky"), :32] = 5.0
+    return PerceptionOutput(logits, depth[None, None], None, None, None, None, None)
+
+
+def test_the_cameras_height_gives_metres_without_odometry(bundle):
+    pipeline = Pipeline(bundle, precision="float32", camera_height=1.5)
+    asked = []
+
+    def run(image, intrinsics, state, heads):
+        asked.append(heads)
+        return flat_road(height=0.5)
+
+    pipeline.backend.run = run
+    results = [pipeline.step(picture(i), CAMERA, (i + 1) * STEP, {"depth"}) for i in range(ENOUGH + 1)]
+    assert [result.scale.source for result in results] == ["model"] * (ENOUGH - 1) + ["road_plane"] * 2
+    assert results[-1].scale.factor == pytest.approx(3.0, rel=1e-3)
+    assert np.nanmin(results[-1].depth) == pytest.approx(3 * np.nanmin(results[0].depth), rel=1e-3)
+    assert asked[0] == {"depth", "semantic"}
+    pipeline.reset()
+    assert pipeline.scale.current.source == "model"
 
 
 def test_own_motion_comes_from_the_network_or_a_formula(bundle):
@@ -241,6 +282,11 @@ def test_bad_input_is_named(pipeline, bundle):
         Pipeline(bundle, precision="int3")
     with pytest.raises(ConfigError, match="backend is 'magic'"):
         Pipeline(bundle, backend="magic")
+    with pytest.raises(ConfigError, match="camera_height is -1.0 m"):
+        Pipeline(bundle, camera_height=-1.0)
+    roadless = dataclasses.replace(CAMVID_11, names=("a", "b", "c", *CAMVID_11.names[:3], *CAMVID_11.names[6:]))
+    with pytest.raises(ConfigError, match=r"camera_height is 1.5 m, but the model knows no road \(a, b, c, Sky.*expected 0"):
+        Pipeline(Bundle(**{**vars(bundle), "labels": roadless}), camera_height=1.5)
     with pytest.raises(ConfigError, match="motion_method is 'guess'; expected one of learned"):
         Pipeline(bundle, motion_method="guess")
     with pytest.raises(BundleError, match="1 missing"):

@@ -26,6 +26,7 @@ from geoseg_ros.labels import CAMVID_11
 from geoseg_ros.messages import OUTPUTS
 from geoseg_ros.networks import create_network
 from geoseg_ros.pipeline import Pipeline
+from geoseg_ros.trajectory_files import read_trajectory
 from geoseg_ros.video import VideoWriter
 
 
@@ -101,6 +102,32 @@ def test_only_the_chosen_outputs_are_written(tmp_path, model):
     arguments = ["--model", model, "--outputs", "depth/image", "flow"]
     assert main(["run", str(source), "--out", str(tmp_path / "out"), *arguments]) == 0
     assert set(read(tmp_path / "out")) == {"/geoseg/depth/image", "/geoseg/flow/image", "/geoseg/flow/color"}
+
+
+def test_depth_images_and_the_trajectory_are_the_bags(tmp_path, model, capsys):
+    source = write_camera_bag(tmp_path / "in", frames=4)
+    written = ["--depth-png", str(tmp_path / "depth"), "--depth-unit", "kitti", "--trajectory", str(tmp_path / "path.tum")]
+    arguments = ["--model", model, "--outputs", "depth/image", "ego_motion", *written]
+    assert main(["run", str(source), "--out", str(tmp_path / "out"), *arguments]) == 0
+    found = read(tmp_path / "out")
+    names = sorted((tmp_path / "depth").glob("*.png"))
+    assert [path.name for path in names] == [f"1700000000.{index * 100_000_000:09d}.png" for index in range(4)]
+    for path, (_, message) in zip(names, found["/geoseg/depth/image"], strict=True):
+        counts = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+        depth = floats(message, 1)[..., 0]
+        near = depth < 255
+        np.testing.assert_allclose(counts[near] / 256, depth[near], atol=0.5001 / 256)
+        assert (counts[~near & (depth > 256)] == 0).all()
+    stamps, poses = read_trajectory(tmp_path / "path.tum")
+    assert stamps.tolist() == [START + index * PERIOD for index in range(4)]
+    pipeline = Pipeline(load_bundle(model))
+    pose = np.eye(4)
+    for index in range(4):
+        ego = pipeline.step(picture(index), CAMERA, START + index * PERIOD, {"depth", "ego_motion"}).ego_motion
+        pose = pose if ego is None else pose @ ego.previous_from_current
+        np.testing.assert_allclose(poses[index], pose, rtol=1e-3, atol=1e-4)
+    printed = capsys.readouterr().out
+    assert "depth" in printed and "path.tum" in printed and "standing still" not in printed
 
 
 def test_without_calibration_there_are_semantics_and_flow(tmp_path, model, capsys):
@@ -193,6 +220,9 @@ def test_single_bad_frames_are_skipped_named_and_counted(tmp_path, model, capsys
         (["--device", "abacus"], "abacus"),
         (["--video", "film.gif"], "ends in '.gif'"),
         (["--intrinsics", "gone.json"], "gone.json cannot be read"),
+        (["--camera-height", "-2"], "camera_height is -2.0 m"),
+        (["--trajectory", "path.csv"], "ends in '.csv', expected .tum or .kitti"),
+        (["--depth-png", "/nowhere/depth"], "its parent folder does not exist"),
     ],
 )
 def test_a_wrong_argument_is_named_and_leaves_nothing(tmp_path, model, capsys, arguments, sentence):

@@ -1,15 +1,30 @@
-"""The scale filter: hand-made samples, outliers, and what does not count."""
+"""Metric scale: the filter on hand-made samples, which source counts, and how sure it is."""
 
 from __future__ import annotations
 
 import math
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from geoseg_ros.scale import ENOUGH, MIN_DISTANCE, WINDOW, ScaleFilter, odometry_speed
+from geoseg_ros.errors import ConfigError
+from geoseg_ros.scale import (
+    ENOUGH,
+    MIN_DISTANCE,
+    MODEL_STD,
+    ODOMETRY_STD,
+    ROAD_PLANE_STD,
+    UNKNOWN,
+    WINDOW,
+    MetricScale,
+    Scale,
+    ScaleFilter,
+    check_camera_height,
+    odometry_speed,
+)
 
 
 def filled(ratios, translation=0.5):
@@ -23,17 +38,17 @@ def filled(ratios, translation=0.5):
 def test_a_constant_ratio_is_found_exactly(ratio, translation):
     scale = filled([ratio] * ENOUGH, translation)
     assert scale.known
-    assert scale.scale == pytest.approx(ratio)
+    assert scale.factor == pytest.approx(ratio)
     assert scale.relative_std == pytest.approx(0.0, abs=1e-9)
 
 
 def test_one_sample_too_few_is_not_enough():
     scale = filled([3.0] * (ENOUGH - 1))
-    assert not scale.known and scale.scale == 1.0 and scale.relative_std == math.inf
+    assert not scale.known and scale.factor == 1.0 and scale.relative_std == math.inf
 
 
 def test_a_third_of_outliers_moves_the_median_little():
-    assert filled([2.0] * 20 + [40.0] * 9).scale == pytest.approx(2.0)
+    assert filled([2.0] * 20 + [40.0] * 9).factor == pytest.approx(2.0)
 
 
 def test_the_standard_error_is_that_of_the_median_absolute_deviation():
@@ -41,20 +56,80 @@ def test_the_standard_error_is_that_of_the_median_absolute_deviation():
     assert scale.relative_std == pytest.approx(1.4826 * 0.1 / math.sqrt(5))
 
 
+def test_what_is_systematic_stays_however_many_samples_agree():
+    scale = ScaleFilter(systematic=0.03)
+    for _ in range(WINDOW):
+        scale.update(1.0, 2.0)
+    assert scale.relative_std == pytest.approx(0.03)
+
+
 def test_old_samples_are_forgotten():
     scale = filled([1.0] * WINDOW + [4.0] * WINDOW)
-    assert scale.scale == pytest.approx(4.0)
+    assert scale.factor == pytest.approx(4.0)
 
 
 @pytest.mark.parametrize(
-    "translation, distance",
-    [(0.5, MIN_DISTANCE), (0.5, 0.0), (0.0, 1.0), (math.nan, 1.0), (1.0, math.nan), (math.inf, 1.0), (1.0, math.inf)],
+    "units, metres",
+    [(0.5, 0.0), (0.0, 1.0), (-1.0, 1.0), (math.nan, 1.0), (1.0, math.nan), (math.inf, 1.0), (1.0, math.inf), (1e-200, 1e200)],
 )
-def test_standing_still_and_nonsense_do_not_count(translation, distance):
+def test_nonsense_does_not_count(units, metres):
     scale = ScaleFilter()
     for _ in range(ENOUGH):
-        scale.update(translation, distance)
+        scale.update(units, metres)
     assert not scale.known
+
+
+K = np.array([[60.0, 0, 31.5], [0, 60.0, 23.5], [0, 0, 1]])
+ROWS = np.arange(48)[:, None] * np.ones(64)
+
+
+def road_of_height(height):
+    """Depth of a level road ``height`` below the camera, and where it is seen."""
+    below = (ROWS - K[1, 2]) / K[1, 1]
+    return np.where(below > 0.05, height / np.maximum(below, 0.05), np.nan), below > 0.05
+
+
+def test_standing_still_says_nothing():
+    scale = MetricScale(model_is_metric=False)
+    for _ in range(ENOUGH):
+        scale.drove(0.5, MIN_DISTANCE)
+    assert scale.current == UNKNOWN and not scale.current.known
+
+
+def test_odometry_wins_over_the_road_and_the_road_over_the_model():
+    scale = MetricScale(model_is_metric=True, camera_height=1.5)
+    assert scale.current == Scale(1.0, MODEL_STD, "model") and scale.needs_road
+    for _ in range(ENOUGH):
+        scale.saw_road(*road_of_height(0.5), K)
+    assert scale.current.source == "road_plane"
+    assert scale.current.factor == pytest.approx(3.0)
+    assert scale.current.relative_std == pytest.approx(ROAD_PLANE_STD)
+    for _ in range(ENOUGH):
+        scale.drove(0.5, 1.0)
+    assert scale.current == Scale(pytest.approx(2.0), pytest.approx(ODOMETRY_STD), "odometry")
+    assert not scale.needs_road
+
+
+def test_frames_without_a_road_are_no_samples():
+    scale = MetricScale(model_is_metric=False, camera_height=1.5)
+    depth, seen = road_of_height(0.5)
+    for _ in range(ENOUGH):
+        scale.saw_road(depth, np.zeros_like(seen), K)
+        scale.saw_road(np.full_like(depth, 4.0), seen, K)
+    assert scale.current == UNKNOWN
+
+
+def test_confidence_is_the_probability_of_ten_percent():
+    assert Scale(1.0, 0.1, "model").confidence == pytest.approx(0.6827, abs=1e-4)
+    assert Scale(1.0, 0.05, "odometry").confidence == pytest.approx(0.9545, abs=1e-4)
+    assert Scale(1.0, MODEL_STD, "model").confidence == pytest.approx(0.3829, abs=1e-4)
+    assert UNKNOWN.confidence == 0.0 and UNKNOWN.factor == 1.0
+
+
+@pytest.mark.parametrize("height", [-0.1, math.nan, math.inf, 200.0])
+def test_impossible_heights_are_refused(height):
+    with pytest.raises(ConfigError, match=f"camera_height is {height} m, expected above 0 and up to 100 m, or 0"):
+        check_camera_height(height)
 
 
 def odometry(x, y, z):

@@ -30,6 +30,8 @@ def learning_rate(step: int, steps: int, peak: float, config: ScheduleConfig) ->
     fall."""
     if step < config.warmup:
         return peak * (step + 1) / config.warmup
+    if config.name == "step":
+        return peak * config.factor ** sum(step >= share * steps for share in config.at)
     progress = min(1.0, (step - config.warmup) / max(1, steps - 1 - config.warmup))
     share = {
         "cosine": 0.5 * (1 + math.cos(math.pi * progress)),

@@ -7,6 +7,7 @@ replayed; every other step runs as in the eager backend.
 from __future__ import annotations
 
 import warnings
+from itertools import islice
 
 import torch
 from torch import Tensor, nn
@@ -21,7 +22,7 @@ class TracedBackend(EagerBackend):
 
     def __init__(self, bundle: Bundle, device: str, precision: str):
         super().__init__(bundle, device, precision)
-        self._steps: dict[torch.Size, torch.jit.ScriptModule] = {}
+        self._steps: dict[torch.Size, tuple[torch.jit.ScriptModule, _Layout]] = {}
 
     def run(
         self, image: Tensor, intrinsics: Tensor | None, previous: State | None, heads: frozenset[str]
@@ -32,14 +33,19 @@ class TracedBackend(EagerBackend):
             arguments = (image.to(self.device, memory_format=torch.channels_last), intrinsics.to(self.device), *previous)
             if image.shape not in self._steps:
                 self._steps[image.shape] = self._trace(arguments)
-            values = self._steps[image.shape](*arguments)
-        return _unflatten(values)
+            step, layout = self._steps[image.shape]
+            return _unflatten(step(*arguments), layout)
 
-    def _trace(self, arguments: tuple[Tensor, ...]) -> torch.jit.ScriptModule:
+    def _trace(self, arguments: tuple[Tensor, ...]) -> tuple[torch.jit.ScriptModule, _Layout]:
+        step = _Step(self.network).eval()
         with warnings.catch_warnings(), self.autocast(cache=False):
             warnings.simplefilter("ignore")  # sizes become constants, as they should: one trace for each
-            step = torch.jit.trace(_Step(self.network).eval(), arguments, check_trace=False)
-            return torch.jit.freeze(step)
+            traced = torch.jit.freeze(torch.jit.trace(step, arguments, check_trace=False))
+        return traced, step.layout
+
+
+_Layout = dict[str, int | None]
+"""Fields of ``PerceptionOutput`` that a network gives: how many tensors, or None for one that stands alone."""
 
 
 class _Step(nn.Module):
@@ -48,20 +54,18 @@ class _Step(nn.Module):
     def __init__(self, network: nn.Module):
         super().__init__()
         self.network = network
+        self.layout: _Layout = {}
 
     def forward(self, image: Tensor, intrinsics: Tensor, *previous: Tensor) -> tuple[Tensor, ...]:
-        output = self.network(image, intrinsics, previous)
-        return (
-            output.logits,
-            output.depth,
-            output.flow,
-            output.previous_from_current,
-            output.motion,
-            *output.flow_levels,
-            *output.state,
+        given = {name: value for name, value in self.network(image, intrinsics, previous)._asdict().items() if value is not None}
+        self.layout = {name: None if isinstance(value, Tensor) else len(value) for name, value in given.items()}
+        return tuple(
+            tensor for value in given.values() for tensor in ([value] if isinstance(value, Tensor) else value)
         )
 
 
-def _unflatten(values: tuple[Tensor, ...]) -> PerceptionOutput:
-    logits, depth, flow, pose, motion = values[:5]
-    return PerceptionOutput(logits, depth, flow, values[5:8], pose, motion, values[8:])
+def _unflatten(tensors: tuple[Tensor, ...], layout: _Layout) -> PerceptionOutput:
+    fields, rest = dict.fromkeys(PerceptionOutput._fields), iter(tensors)
+    for name, count in layout.items():
+        fields[name] = next(rest) if count is None else tuple(islice(rest, count))
+    return PerceptionOutput(**fields)

@@ -1,5 +1,5 @@
-"""``geoseg evaluate [MODEL]``: a model file through the real pipeline on data with ground truth, beside the
-bars."""
+"""``geoseg evaluate [MODEL]``: a model file through the real pipeline on data with ground truth: the built-in suites beside
+their bars, or recorded bags."""
 
 from __future__ import annotations
 
@@ -7,14 +7,21 @@ import argparse
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-HELP = "Measure a model on synthetic streets and real data; exit code 1 when a bar is missed."
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from geoseg_ros.pipeline import Pipeline
+
+HELP = "Measure a model on synthetic streets and real data, or on bags; exit code 1 when a bar is missed."
 MIN_FRAMES = 5
 """One ego-motion snippet."""
 
 PLAIN_WIDTH = 100
 """Columns of the tables where there is no terminal to ask."""
+
+PAGE = "report.html"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -25,7 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data", type=Path, default=Path("../shared/data"), help=text)
     text = "run this suite only; may be repeated (default: all)"
     parser.add_argument("--suite", action="append", metavar="NAME", help=text)
-    text = "at most N frames per suite or clip, for a quick look"
+    text = "at most N frames per suite, clip or bag, for a quick look"
     parser.add_argument("--frames", type=int, metavar="N", help=text)
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda (default: %(default)s)")
     parser.add_argument("--backend", default="auto", help="what runs the network (default: %(default)s)")
@@ -34,38 +41,81 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write the results to FILE")
     text = "write the scores into the model file's header, where geoseg inspect shows them"
     parser.add_argument("--save-scores", action="store_true", help=text)
+    bags = parser.add_argument_group("recordings with ground truth, in place of the suites")
+    text = "bags with the topics of geoseg simulate: gt/depth/image, gt/odom (or odometry), gt/semantic/image …"
+    bags.add_argument("--bag", nargs="+", action="extend", type=Path, metavar="BAG", help=text)
+    bags.add_argument("--report", type=Path, metavar="DIR", help=f"also write a page with pictures, DIR/{PAGE}")
+    bags.add_argument("--image", metavar="TOPIC", help="image topic of the bags (default: their camera)")
+    text = "judge depth up to this distance in metres (default: %(default)g)"
+    bags.add_argument("--max-depth", type=float, default=80.0, metavar="METRES", help=text)
+    bags.add_argument("--eigen-crop", action="store_true", help="judge depth inside KITTI's Eigen crop only")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Run the suites, print tables, write the record; 0 when every judged bar is met, else 1."""
+    """Judge, print tables, write the record; 0 when every judged bar is met, else 1."""
     from rich.console import Console
-    from rich.markup import escape
 
     from geoseg_ros.bundle import default_bundle_path, save_bundle
-    from geoseg_ros.errors import ConfigError
     from geoseg_ros.machine import git_commit
     from geoseg_ros.pipeline import Pipeline
     from geoseg_ros.training.evaluation import report
-    from geoseg_ros.training.evaluation.suite import Bench, SuiteSkipped
-    from geoseg_ros.training.evaluation.suites import SUITES, run_suite
-    from geoseg_ros.training.metrics.errors import NothingToJudge
 
-    names = args.suite or list(SUITES)
-    unknown = sorted(set(names) - set(SUITES))
+    _check(args)
+    model = args.model or default_bundle_path()
+    console = Console()
+    if not console.is_terminal:
+        console.width = PLAIN_WIDTH
+    pipeline = Pipeline(model, args.device, backend=args.backend, motion_method=args.motion_method)
+    skipped: dict[str, str] = {}
+    reviews = [_bag(path, args, pipeline, console) for path in args.bag or ()]
+    results = {str(review.path): review.result for review in reviews} or _suites(args, pipeline, console, skipped)
+    report.print_results(console, f"{model}, code {git_commit()[:12]}", results)
+    if args.json is not None:
+        content = report.record(results, skipped, model, pipeline.bundle.provenance)
+        report.write_json(content, args.json)
+    if args.report is not None:
+        _write_page(args.report, reviews, pipeline, model)
+        console.print(f"report  {args.report / PAGE}", style="bold", markup=False, soft_wrap=True)
+    if args.save_scores:
+        save_bundle(replace(pipeline.bundle, scores=report.summary(results)), model)
+    return 0 if report.bars_met(results) else 1
+
+
+def _check(args: argparse.Namespace) -> None:
+    """ConfigError for values and combinations that mean nothing, before anything is loaded."""
+    from geoseg_ros.errors import ConfigError
+    from geoseg_ros.training.evaluation.suites import SUITES
+
+    unknown = sorted(set(args.suite or ()) - set(SUITES))
     if unknown:
         raise ConfigError(f"suite is {unknown[0]!r}, expected one of {', '.join(SUITES)}")
     if args.frames is not None and args.frames < MIN_FRAMES:
         raise ConfigError(f"frames is {args.frames}, expected at least {MIN_FRAMES}")
     if args.json is not None and not args.json.parent.is_dir():
         raise ConfigError(f"the report's folder {args.json.parent} does not exist")
-    model = args.model or default_bundle_path()
-    console = Console()
-    if not console.is_terminal:
-        console.width = PLAIN_WIDTH
-    pipeline = Pipeline(model, args.device, backend=args.backend, motion_method=args.motion_method)
+    if args.bag and (args.suite or args.save_scores):
+        raise ConfigError("--bag is given with --suite or --save-scores, expected bags or suites")
+    if args.report is not None and not args.bag:
+        raise ConfigError(f"--report is {args.report} without --bag, expected bags to show")
+    if len(set(args.bag or ())) < len(args.bag or ()):
+        raise ConfigError("--bag names a bag twice, expected each once")
+
+
+def _suites(
+    args: argparse.Namespace, pipeline: Pipeline, console: Console, skipped: dict[str, str]
+) -> dict[str, Any]:
+    """Suite results by name; why others could not run goes to ``skipped``."""
+    from rich.console import Console
+    from rich.markup import escape
+
+    from geoseg_ros.errors import ConfigError
+    from geoseg_ros.training.evaluation.suite import Bench, SuiteSkipped
+    from geoseg_ros.training.evaluation.suites import SUITES, run_suite
+    from geoseg_ros.training.metrics.errors import NothingToJudge
+
     bench = Bench(pipeline, args.data, args.frames, _tracker(Console(stderr=True)))
-    results, skipped = {}, {}
-    for name in dict.fromkeys(names):
+    results = {}
+    for name in dict.fromkeys(args.suite or SUITES):
         try:
             results[name] = run_suite(name, bench)
         except (SuiteSkipped, NothingToJudge) as reason:
@@ -73,16 +123,41 @@ def run(args: argparse.Namespace) -> int:
             console.print(f"[yellow]{name} skipped:[/] {escape(str(reason))}")
     if not results:
         raise ConfigError(f"no suite could run: {'; '.join(skipped.values())}")
-    report.print_results(console, f"{model}, code {git_commit()[:12]}", results)
-    if args.json is not None:
-        content = report.record(results, skipped, model, pipeline.bundle.provenance)
-        report.write_json(content, args.json)
-    if args.save_scores:
-        save_bundle(replace(pipeline.bundle, scores=report.summary(results)), model)
-    return 0 if report.bars_met(results) else 1
+    return results
 
 
-def _tracker(console: Any) -> Any:
+def _bag(path: Path, args: argparse.Namespace, pipeline: Pipeline, console: Console) -> Any:
+    """The review of one bag; what could not be judged is printed."""
+    from rich.console import Console
+
+    from geoseg_ros.training.evaluation.bag import judge_bag
+    from geoseg_ros.training.evaluation.depth_detail import DepthProtocol
+
+    protocol = DepthProtocol(args.max_depth, args.eigen_crop)
+    review = judge_bag(pipeline, path, protocol, _tracker(Console(stderr=True)), args.image, args.frames)
+    for note in review.notes:
+        console.print(f"{path.name}: {note}", style="yellow", markup=False)
+    return review
+
+
+def _write_page(folder: Path, reviews: list[Any], pipeline: Pipeline, model: Path) -> None:
+    from geoseg_ros.machine import command_line, describe_machine, git_commit, now
+    from geoseg_ros.report import write_report
+    from geoseg_ros.training.evaluation.bag_page import build_page
+
+    about = {
+        "model": str(model),
+        "code": git_commit(),
+        "command": command_line(),
+        "date": now(),
+        "device": pipeline.device,
+        **describe_machine(),
+    }
+    folder.mkdir(parents=True, exist_ok=True)
+    write_report(build_page(reviews, pipeline.labels, about), folder / PAGE)
+
+
+def _tracker(console: Console) -> Any:
     """A progress bar around a loop, gone when the loop ends; one line where there is no terminal."""
     from rich.progress import track
 

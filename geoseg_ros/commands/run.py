@@ -12,9 +12,11 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from geoseg_ros.exports import Exports
     from geoseg_ros.frames import FrameSource
     from geoseg_ros.output_bag import OutputBag
     from geoseg_ros.pipeline import Pipeline
+    from geoseg_ros.scale import Scale
     from geoseg_ros.video import VideoWriter
 
 HELP = "Process a bag, video or image folder offline and write the node's topics to a bag."
@@ -47,9 +49,28 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--video", metavar="FILE", help="also draw all outputs side by side: .mp4, .webm, .mkv or .avi"
     )
+    parser.add_argument("--depth-png", metavar="DIR", help="also write depth as 16-bit PNG images named by stamp")
+    parser.add_argument(
+        "--depth-unit",
+        choices=("mm", "kitti"),
+        default="mm",
+        help="unit of these images: mm reaches to 65 m, kitti (1/256 m) to 256 m (default mm); 0 is unknown",
+    )
+    parser.add_argument(
+        "--trajectory",
+        metavar="FILE",
+        help="also write the camera's poses in the first frame: FILE.tum (stamps, quaternions) or FILE.kitti",
+    )
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
     parser.add_argument(
         "--intrinsics", metavar="FILE", help="calibration in JSON or YAML; replaces camera_info"
+    )
+    parser.add_argument(
+        "--camera-height",
+        type=float,
+        default=0.0,
+        metavar="METRES",
+        help="the camera's height above the road, for metric scale where the input has no odometry",
     )
     parser.add_argument("--fps", type=float, help="frame rate of a video or folder that does not say its own")
     parser.add_argument("--max-frames", type=int, metavar="N", help="stop after N frames")
@@ -61,6 +82,8 @@ class Tally:
 
     frames: int = 0
     uncalibrated: int = 0
+    still: int = 0
+    scale: Scale | None = None
     seconds: Counter[str] = field(default_factory=Counter)
     problems: list[str] = field(default_factory=list)
     started: float = field(default_factory=time.perf_counter)
@@ -87,14 +110,17 @@ def run(args: argparse.Namespace) -> int:
         raise BagError(f"{args.out} exists already, expected a new name for the bag")
     console = Console()
     with open_frames(args.input, args.image, args.camera_info, args.intrinsics, args.fps) as source:
-        pipeline = Pipeline(args.model or default_bundle_path(), device=args.device)
+        model = args.model or default_bundle_path()
+        pipeline = Pipeline(model, device=args.device, camera_height=args.camera_height)
         tally = Tally()
         try:
             with (
                 OutputBag(args.out, topics, pipeline.labels, args.storage) as bag,
                 _video(args, source) as video,
+                _exports(args) as exports,
             ):
-                _process(source, pipeline, bag, video, args.max_frames, tally, console)
+                _process(source, pipeline, bag, video, exports, args.max_frames, tally, console)
+                tally.still = exports.trajectory.unknown
                 if not tally.frames:
                     reason = f": {tally.problems[0]}" if tally.problems else ""
                     raise BagError(f"{args.input} holds no usable frame on {source.topic}{reason}")
@@ -114,11 +140,19 @@ def _video(args: argparse.Namespace, source: FrameSource) -> Any:
     return VideoWriter(args.video, source.fps) if args.video is not None else nullcontext()
 
 
+def _exports(args: argparse.Namespace) -> Exports:
+    from geoseg_ros.exports import Exports
+
+    depth, trajectory = (None if path is None else Path(path) for path in (args.depth_png, args.trajectory))
+    return Exports(depth, args.depth_unit, trajectory)
+
+
 def _process(
     source: FrameSource,
     pipeline: Pipeline,
     bag: OutputBag,
     video: VideoWriter | None,
+    exports: Exports,
     max_frames: int | None,
     tally: Tally,
     console: Console,
@@ -129,7 +163,7 @@ def _process(
     from geoseg_ros.pipeline import ALL_OUTPUTS
     from geoseg_ros.scale import odometry_speed
 
-    outputs = ALL_OUTPUTS if video is not None else needed_outputs(bag.topics)
+    outputs = ALL_OUTPUTS if video is not None else needed_outputs(bag.topics) | exports.outputs
     total = min(filter(None, (source.count, max_frames)), default=None)
     with _progress(console) as progress, StopRequest() as stop:
         task = progress.add_task(source.topic, total=total)
@@ -143,8 +177,10 @@ def _process(
             bag.write(perception, frame.frame_id)
             if video is not None:
                 video.write(mosaic(perception, pipeline.labels))
+            exports.write(perception)
             tally.seconds["write"] += time.perf_counter() - clock
             tally.frames += 1
+            tally.scale = perception.scale
             tally.uncalibrated += frame.camera is None
             progress.advance(task)
             if stop.requested:
@@ -201,12 +237,17 @@ def _summarise(
         "ms per frame": stages,
         "bag": args.out,
     }
+    if tally.scale is not None and tally.scale.known:
+        rows["scale"] = f"from {tally.scale.source}, {tally.scale.confidence:.0%} sure to be right within 10 %"
     if tally.uncalibrated:
         rows["uncalibrated"] = f"{tally.uncalibrated} frames: no depth, ego-motion and motion"
     if tally.problems:
         rows["unusable"] = f"{len(tally.problems)} times, first: {tally.problems[0]}"
-    if args.video is not None:
-        rows["video"] = args.video
+    for name, path in (("video", args.video), ("depth", args.depth_png), ("trajectory", args.trajectory)):
+        if path is not None:
+            rows[name] = path
+    if args.trajectory is not None and tally.still:
+        rows["trajectory"] += f", standing still in {tally.still} frames without ego-motion"
     if tally.interrupted:
         rows["interrupted"] = "the outputs end early"
     for name, value in rows.items():

@@ -10,11 +10,11 @@ from typing import Any
 import cv2
 import numpy as np
 
-from geoseg_ros.arrivals import stamp_of_serialised
-from geoseg_ros.bags import BagReader
-from geoseg_ros.bags.types import deserialise, stamp_nanoseconds
-from geoseg_ros.errors import ImageError
+from geoseg_ros.bags import BagReader, stamp_nanoseconds
+from geoseg_ros.bags.by_stamp import ByStamp, grouped
 from geoseg_ros.frames.bag import BagFrames
+from geoseg_ros.ground_truth import true_odometry, truth_topics
+from geoseg_ros.image_messages import decode_array
 from geoseg_ros.perception import EgoMotion, Perception
 
 IMAGE_OUTPUTS = {
@@ -27,32 +27,16 @@ IMAGE_OUTPUTS = {
 }
 """Output topics that are images, and the fields of :class:`Perception` that they fill."""
 
-TRUTH = {
-    "semantic": "gt/semantic/image",
-    "depth": "gt/depth/image",
-    "flow": "gt/flow/image",
-    "motion": "gt/motion/mask",
-}
-"""Ground truth by name, and how its topic ends."""
-
-TRUTH_ODOMETRY = "gt/odom"
 UNKNOWN_SCALE_VARIANCE = 1e3
-_ENCODINGS = {
-    "mono8": (np.uint8, 1),
-    "mono16": (np.uint16, 1),
-    "16UC1": (np.uint16, 1),
-    "32FC1": (np.float32, 1),
-    "32FC2": (np.float32, 2),
-}
-_LATE_FRAMES = 4  # messages of one frame may come after those of this many later ones
 
 
 @dataclass(frozen=True)
 class RecordedFrame:
     """One image that the node answered.
 
-    ``truth`` maps the names of :data:`TRUTH` to arrays in the outputs' conventions. ``consecutive`` says that
-    the image before it in the recording was answered too, so that flow and its truth span the same time.
+    ``truth`` maps the names of :data:`~geoseg_ros.ground_truth.TRUTH` to arrays in the outputs' conventions.
+    ``consecutive`` says that the image before it in the recording was answered too, so that flow and its truth
+    span the same time.
     """
 
     index: int
@@ -67,10 +51,8 @@ class Recording:
     def __init__(self, source: Path, outputs: Path, prefix: str, image_topic: str | None = None):
         self.source, self.outputs, self.prefix, self.image_topic = source, outputs, prefix, image_topic
         with BagReader(source) as bag:
-            self.truth_topics = {
-                name: topic for name, ending in TRUTH.items() if (topic := _ending(bag.topics, ending))
-            }
-            self.truth_odometry = _ending(bag.topics, TRUTH_ODOMETRY)
+            self.truth_topics = truth_topics(bag.topics)
+            self.truth_odometry = true_odometry(bag.topics)
 
     def frames(self) -> Iterator[RecordedFrame]:
         """The answered frames in order."""
@@ -80,8 +62,8 @@ class Recording:
             BagReader(self.outputs) as outputs,
             BagReader(self.source) as truth_bag,
         ):
-            answers = _ByStamp(grouped(outputs, {t: s for t, s in wanted.items() if t in outputs.topics}))
-            truths = _ByStamp(grouped(truth_bag, {topic: name for name, topic in self.truth_topics.items()}))
+            answers = ByStamp(grouped(outputs, {t: s for t, s in wanted.items() if t in outputs.topics}))
+            truths = ByStamp(grouped(truth_bag, {topic: name for name, topic in self.truth_topics.items()}))
             answered_before, last_stamp = False, None
             for index, frame in enumerate(source.frames(on_problem=lambda problem: None)):
                 answer = answers.take(frame.stamp)
@@ -112,43 +94,6 @@ class Recording:
         return stamps, _top_view([message.pose.pose for message in messages])
 
 
-def grouped(bag: BagReader, topics: Mapping[str, str]) -> Iterator[tuple[int, dict[str, Any]]]:
-    """(header stamp, message by ``topics[topic]``) for the messages of equal stamp, in order of stamps."""
-    pending: dict[int, dict[str, tuple[str, bytes]]] = {}
-    if topics:
-        for topic, _, msgtype, data in bag.raw_messages(list(topics)):
-            pending.setdefault(stamp_of_serialised(data), {})[topics[topic]] = (msgtype, data)
-            if len(pending) > _LATE_FRAMES:
-                yield _deserialised(pending)
-    while pending:
-        yield _deserialised(pending)
-
-
-def decode_array(message: Any) -> np.ndarray:
-    """The values of an output image: H×W or H×W×2; 16UC1 depth becomes metres, NaN where it is 0.
-
-    :raises ImageError: an encoding that no output has, or too little data.
-    """
-    if message.encoding not in _ENCODINGS:
-        raise ImageError(f"encoding is '{message.encoding}', expected one of {', '.join(_ENCODINGS)}")
-    dtype, channels = _ENCODINGS[message.encoding]
-    dtype = np.dtype(dtype).newbyteorder(">" if message.is_bigendian else "<")
-    row = message.width * channels * dtype.itemsize
-    data = np.frombuffer(message.data, np.uint8)
-    if message.step < row or data.size < message.step * message.height:
-        raise ImageError(
-            f"data has {data.size} bytes and step {message.step}, expected {message.height} rows of {row}"
-        )
-    rows = np.ascontiguousarray(
-        data[: message.step * message.height].reshape(message.height, message.step)[:, :row]
-    )
-    values = rows.view(dtype).astype(dtype.newbyteorder("="), copy=False)
-    values = values.reshape(message.height, message.width, channels)
-    if message.encoding == "16UC1":
-        return np.where(values[..., 0] > 0, values[..., 0] * np.float32(1e-3), np.float32("nan"))
-    return values[..., 0] if channels == 1 else values
-
-
 def camera_path(frames: Iterable[Perception]) -> tuple[np.ndarray, np.ndarray, bool]:
     """Stamps (N, ns), positions (N×2, forward and left of the first camera), and whether these are metres.
 
@@ -165,28 +110,6 @@ def camera_path(frames: Iterable[Perception]) -> tuple[np.ndarray, np.ndarray, b
         positions.append((pose[2, 3], -pose[0, 3]))
     path = np.array(positions).reshape(-1, 2) if known else np.full((len(stamps), 2), np.nan)
     return np.array(stamps, np.int64), path, metric
-
-
-class _ByStamp:
-    """Access to groups of messages by rising stamps."""
-
-    def __init__(self, groups: Iterator[tuple[int, dict[str, Any]]]):
-        self._groups = groups
-        self._next = next(groups, None)
-
-    def take(self, stamp: int) -> dict[str, Any]:
-        while self._next is not None and self._next[0] < stamp:
-            self._next = next(self._groups, None)
-        return self._next[1] if self._next is not None and self._next[0] == stamp else {}
-
-
-def _deserialised(pending: dict[int, dict[str, tuple[str, bytes]]]) -> tuple[int, dict[str, Any]]:
-    stamp = min(pending)
-    return stamp, {name: deserialise(data, msgtype) for name, (msgtype, data) in pending.pop(stamp).items()}
-
-
-def _ending(topics: Iterable[str], ending: str) -> str | None:
-    return min((topic for topic in topics if topic.endswith("/" + ending)), default=None)
 
 
 def _perception(frame: Any, answer: Mapping[str, Any], dt: float) -> Perception:

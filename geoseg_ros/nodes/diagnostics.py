@@ -16,6 +16,7 @@ from rclpy.impl.rcutils_logger import RcutilsLogger
 from rclpy.node import Node
 
 from geoseg_ros.nodes.statistics import Snapshot
+from geoseg_ros.scale import Scale
 from geoseg_ros.share import dds_environment
 
 LOG_PERIOD = 5.0  # s, between two log lines about the same thing
@@ -140,6 +141,11 @@ def memory_values(device: str) -> dict[str, str]:
     if device.startswith("cuda"):
         values["device memory [MiB]"] = f"{torch.cuda.memory_allocated(device) / MEBIBYTE:.0f}"
     return values
+
+
+def scale_values(scale: Scale) -> dict[str, str]:
+    """What the metres of depth and ego-motion rest on, and the probability that they are right within 10 %."""
+    return {"scale source": scale.source, "scale confidence": f"{scale.confidence:.2f}"}
 
 
 def loss_advice(snapshot: Snapshot, topic: str) -> str:

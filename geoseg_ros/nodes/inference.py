@@ -32,6 +32,7 @@ class Inference:
         precision: str,
         warn: Callable[[str], None],
         create: Callable[..., Pipeline] = Pipeline,
+        camera_height: float = 0.0,
     ) -> None:
         """Build the pipeline and warm it up. Raises BundleError or ConfigError where that is impossible."""
         width, height = bundle.input_size
@@ -42,6 +43,7 @@ class Inference:
         ]
         self._bundle = bundle
         self._precision = precision
+        self._camera_height = camera_height
         self._warn = warn
         self._create = create
         self._pipeline: Pipeline | None = None
@@ -68,7 +70,11 @@ class Inference:
         if self._pipeline is None:
             way = self._ways[0]
             self._pipeline = self._create(
-                self._bundle, device=way.device, precision=self._precision, input_area=way.input_area
+                self._bundle,
+                device=way.device,
+                precision=self._precision,
+                input_area=way.input_area,
+                camera_height=self._camera_height,
             )
         return self._pipeline
 

@@ -16,6 +16,7 @@ from geoseg_ros.errors import ConfigError, GeosegError
 from geoseg_ros.labels import LabelSet
 from geoseg_ros.messages import DEPTH_ENCODINGS, OUTPUTS
 from geoseg_ros.motion import MOTION_METHODS
+from geoseg_ros.scale import MAX_CAMERA_HEIGHT, check_camera_height
 
 if TYPE_CHECKING:
     from rclpy.node import Node
@@ -124,6 +125,15 @@ PARAMETERS: tuple[Declaration, ...] = (
         "rectified",
         False,
         "The input is rectified already (image_rect): use P of camera_info and no distortion.",
+    ),
+    Declaration(
+        "camera_height",
+        0.0,
+        "The camera's height above the road, for metric scale where there is no odometry; 0: not known.",
+        unit="m",
+        bounds=(0.0, MAX_CAMERA_HEIGHT),
+        effect=ON_CONFIGURE,
+        check=check_camera_height,
     ),
     Declaration(
         "depth_encoding",

@@ -36,6 +36,7 @@ from geoseg_ros.nodes.diagnostics import (
     frame_values,
     loss_advice,
     memory_values,
+    scale_values,
 )
 from geoseg_ros.nodes.inference import Inference
 from geoseg_ros.nodes.parameters import Parameters
@@ -45,7 +46,7 @@ from geoseg_ros.nodes.statistics import BAD_INPUT, FAILED, NANOSECONDS, SKIPPED,
 from geoseg_ros.nodes.subscriptions import Source, TopicInput, image_sources
 from geoseg_ros.perception import Perception
 from geoseg_ros.pipeline import Pipeline
-from geoseg_ros.scale import odometry_speed
+from geoseg_ros.scale import UNKNOWN, odometry_speed
 
 FORWARD_JUMP = Duration(seconds=5)
 CAMERA_PATIENCE = 2.0  # s without a camera before the node complains
@@ -83,7 +84,7 @@ class PerceptionNode(LifecycleNode):
         self._forget = threading.Event()
         self._last_stamp = 0
         self._camera_seen = 0.0
-        self._scale_source = "unknown"
+        self._scale = UNKNOWN
         self._jumps = self.get_clock().create_jump_callback(
             JumpThreshold(min_forward=FORWARD_JUMP, min_backward=Duration(nanoseconds=-1)),
             post_callback=lambda jump: self._time_jumped(),
@@ -106,6 +107,7 @@ class PerceptionNode(LifecycleNode):
                 self.parameters.device,
                 self.parameters.precision,
                 warn=lambda text: self.problems.warn("memory", text),
+                camera_height=self.parameters.camera_height,
             )
         except (GeosegError, RuntimeError) as error:  # RuntimeError: what torch says of a device
             self.problems.error("configure", f"cannot configure with {self.parameters.model_path}: {error}")
@@ -234,8 +236,7 @@ class PerceptionNode(LifecycleNode):
         inferred = time.monotonic()
         messages = output_messages(perception, self.labels, topics, self.parameters.depth_encoding)
         self.outputs.publish(messages, header)
-        if perception.ego_motion is not None:
-            self._scale_source = perception.ego_motion.scale_source
+        self._scale = perception.scale
         now = time.monotonic()
         stamp_age = (self.get_clock().now().nanoseconds - perception.stamp) / NANOSECONDS
         stages = {"decode": decoded - begun, **perception.timings, "messages": now - inferred}
@@ -288,7 +289,7 @@ class PerceptionNode(LifecycleNode):
             "state": self._lifecycle,
             "device": device,
             "model": str(self.parameters.model_path),
-            "scale source": self._scale_source,
+            **scale_values(self._scale),
             "cameras": self.cameras.describe(),
             "subscribed outputs": " ".join(self.outputs.wanted()) if self.outputs else "",
             **frame_values(snapshot),

@@ -165,8 +165,11 @@ def test_out_of_memory_goes_on_with_half_the_input_then_the_cpu(model: Path) -> 
     warnings: list[str] = []
 
     class SmallDevice:
-        def __init__(self, bundle, device: str, precision: str, input_area: int | None) -> None:
+        def __init__(
+            self, bundle, device: str, precision: str, input_area: int | None, camera_height: float
+        ) -> None:
             asked.append((device, input_area))
+            assert camera_height == 1.2
             self.device = device
             self._pipeline = Pipeline(bundle, device="cpu", precision=precision, input_area=input_area)
 
@@ -179,7 +182,7 @@ def test_out_of_memory_goes_on_with_half_the_input_then_the_cpu(model: Path) -> 
             return self._pipeline.step(*arguments)
 
     bundle = load_bundle(model)
-    inference = Inference(bundle, "cuda", "float32", warnings.append, create=SmallDevice)
+    inference = Inference(bundle, "cuda", "float32", warnings.append, create=SmallDevice, camera_height=1.2)
     assert asked == [("cuda", None)] and not inference.degraded
     image = np.zeros((64, 96, 3), np.uint8)
     perception = inference.run(lambda pipeline: pipeline.step(image, None, 1, {"semantic"}))

@@ -289,4 +289,5 @@ def test_diagnostics_tell_rates_ages_device_and_memory(geoseg: Geoseg, stamps) -
     assert float(values["memory [MiB]"]) > 50.0
     assert values["device"] == "cpu" == geoseg.status().hardware_id
     assert float(values["stage network [ms]"]) > 0.0
-    assert values["scale source"] in ("none", "unknown", "odometry")
+    assert values["scale source"] in ("none", "odometry")
+    assert (float(values["scale confidence"]) > 0) == (values["scale source"] == "odometry")

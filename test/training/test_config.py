@@ -59,6 +59,8 @@ def test_overrides_reach_into_the_recipe(recipe_file):
         ("optimizer.lr=fast", "optimizer: lr is 'fast', expected a finite number"),
         ("optimizer.lr=.nan", "expected a finite number"),
         ("optimizer.lr=-1", "optimizer: lr is -1.0, expected more than 0"),
+        ("schedule.at=[1.5]", r"schedule: at is \[1.5\], expected shares of the run between 0 and 1"),
+        ("schedule.factor=10", "schedule: factor is 10.0, expected between 0 and 1"),
         ("steps=1.5", "steps is '1.5' .float., expected int"),
         ("steps=true", "expected int"),
         ("steps=0", "steps is 0"),

@@ -20,6 +20,7 @@ from geoseg_ros.bundle import load_bundle
 from geoseg_ros.errors import ConfigError, TrainingError
 from geoseg_ros.training.checkpoint import TrainingState, load_checkpoint, save_checkpoint
 from geoseg_ros.training.config import OptimizerConfig, ScheduleConfig, load_recipe
+from geoseg_ros.training.data.loader import create_sources, step_batches
 from geoseg_ros.training.dry_run import dry_run
 from geoseg_ros.training.optimizers import MovingAverage, create_optimizer, learning_rate
 from geoseg_ros.training.tasks import create_task
@@ -71,6 +72,47 @@ def test_a_run_killed_with_sigkill_resumes_bit_for_bit(recipe_file, tmp_path, op
     train(harmless, tmp_path / "killed", resume=True)
     train(harmless, tmp_path / "whole", resume=False)
     assert_same_run(tmp_path / "killed", tmp_path / "whole")
+
+
+def run_toy(*arguments: str, launcher: tuple[str, ...] = ()) -> subprocess.CompletedProcess:
+    return subprocess.run(
+        [sys.executable, *launcher, str(TOY), *arguments],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+
+
+def test_a_run_killed_at_any_step_resumes_bit_for_bit(recipe_file, tmp_path):
+    """Before the first step, before and after the first checkpoint (step 5), before the last step, and with a
+    checkpoint half in place."""
+    moments = ("0", "4", "5", "6", "11", "rename")
+    result = run_toy("killed", recipe_file, str(tmp_path), *moments)
+    assert result.returncode == 0, result.stderr
+    recipe = load_recipe(recipe_file)
+    train(recipe, tmp_path / "whole", resume=False)
+    for moment in moments:
+        assert (tmp_path / moment / "checkpoint.safetensors").exists() == (moment not in ("0", "4")), moment
+        train(recipe, tmp_path / moment, resume=True)
+        assert_same_run(tmp_path / moment, tmp_path / "whole")
+        assert not list((tmp_path / moment).glob(".*partial")), moment
+
+
+def test_two_processes_follow_the_run_of_one(recipe_file, tmp_path):
+    """torchrun with two gloo processes: each takes half of a step's batch, the weights are those of one process."""
+    overrides = ["network.plain=true", "optimizer.name=sgd", "optimizer.lr=0.1", "data.stills.batch=4"]
+    train(load_recipe(recipe_file, overrides), tmp_path / "one", resume=False)
+    launcher = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
+    result = run_toy("train", recipe_file, *overrides, "--out", str(tmp_path / "two"), launcher=launcher)
+    assert result.returncode == 0, result.stderr
+    one, two = (load_file(tmp_path / name / "checkpoint.safetensors") for name in ("one", "two"))
+    assert one.keys() == two.keys()
+    start = Trainer(load_recipe(recipe_file, overrides)).state.network.state_dict()
+    for name in one:
+        torch.testing.assert_close(two[name], one[name], rtol=1e-4, atol=1e-6, msg=lambda text, name=name: f"{name}: {text}")
+    moved = max((one[f"network.{name}"] - value).abs().max().item() for name, value in start.items())
+    assert moved > 0.01, "the run must have gone somewhere for the comparison to mean something"
 
 
 def test_an_interrupted_run_saves_its_last_step_and_resumes_bit_for_bit(
@@ -131,6 +173,17 @@ def test_a_loss_that_is_not_finite_stops_with_its_batch_saved(recipe_file, tmp_p
     assert all(torch.isfinite(value).all() for value in state.network.state_dict().values())
 
 
+def test_a_gradient_that_is_not_finite_stops_with_the_very_batch_saved(recipe_file, tmp_path):
+    recipe = load_recipe(recipe_file, ["loss.poison_gradient=3"])
+    with pytest.raises(TrainingError, match=r"the gradient of step 3 is not finite \(loss \d.*step_3.npz"):
+        train(recipe, tmp_path / "run", resume=False)
+    saved = np.load(tmp_path / "run/not_finite_step_3.npz")
+    (batch,) = step_batches(create_sources(recipe), recipe.seed, 3, 4, workers=0)
+    assert set(saved.files) == {f"stills.{key}" for key in batch["stills"]}
+    for key, value in batch["stills"].items():
+        np.testing.assert_array_equal(saved[f"stills.{key}"], value.numpy())
+
+
 def test_a_used_folder_needs_resume_and_the_same_recipe(recipe_file, tmp_path):
     recipe = load_recipe(recipe_file, ["steps=2"])
     with pytest.raises(ConfigError, match="holds no run to resume"):
@@ -189,6 +242,9 @@ def test_schedule_values():
     assert rates == pytest.approx([0.2, 1.0, 2.0, 2.0, 2.0 * (0.1 + 0.9 * 0.5), 0.2, 0.2])
     poly = ScheduleConfig(name="poly", power=2.0, final=0.0)
     assert [learning_rate(step, 11, 1.0, poly) for step in (0, 5, 10)] == pytest.approx([1.0, 0.25, 0.0])
+    steps = ScheduleConfig(name="step", warmup=2, at=(0.5, 0.75), factor=0.1)
+    rates = [learning_rate(step, 20, 2.0, steps) for step in (0, 2, 9, 10, 14, 15, 19)]
+    assert rates == pytest.approx([1.0, 2.0, 2.0, 0.2, 0.2, 0.02, 0.02])
     assert learning_rate(7, 10, 0.3, ScheduleConfig(name="constant")) == pytest.approx(0.3)
     assert learning_rate(0, 1, 0.3, ScheduleConfig()) == pytest.approx(0.3)
 

@@ -1,5 +1,5 @@
 """A tiny training task and data set for the trainer's tests; run as a script, it is ``geoseg train`` with the
-task known."""
+task known, or, as ``killed RECIPE FOLDER STEP …``, runs that each end by SIGKILL at their step."""
 
 from __future__ import annotations
 
@@ -38,17 +38,21 @@ data:
 
 @register_task("toy")
 class ToyTask:
-    """Pixel classification with dropout and batch norm. ``loss.stop`` = [step, signal name] signals its own
-    process."""
+    """Pixel classification with dropout and batch norm; ``network.plain`` without them, its loss a sum over examples.
+
+    ``loss.stop`` = [step, signal name] signals its own process; ``loss.poison`` and ``loss.poison_gradient`` are the
+    steps whose loss, or whose gradient alone, is not finite.
+    """
 
     def __init__(self, recipe) -> None:
         self.autocast = nullcontext
         self.size = recipe.crop
         self.stop = recipe.loss.get("stop")
         self.poison = recipe.loss.get("poison")
-        self.network = nn.Sequential(
-            nn.Conv2d(3, 8, 3, padding=1), nn.BatchNorm2d(8), nn.ReLU(), nn.Dropout(0.3), nn.Conv2d(8, 11, 1)
-        )
+        self.poison_gradient = recipe.loss.get("poison_gradient")
+        self.plain = recipe.network.get("plain", False)
+        between = [nn.ReLU()] if self.plain else [nn.BatchNorm2d(8), nn.ReLU(), nn.Dropout(0.3)]
+        self.network = nn.Sequential(nn.Conv2d(3, 8, 3, padding=1), *between, nn.Conv2d(8, 11, 1))
 
     def step(self, batch, step):
         if self.stop and step == self.stop[0]:
@@ -56,9 +60,16 @@ class ToyTask:
         part = batch["stills"]
         with self.autocast():
             logits = self.network(part["image"])
-        loss = nn.functional.cross_entropy(logits.float(), part["semantic"], ignore_index=255)
+        reduction = "sum" if self.plain else "mean"
+        loss = nn.functional.cross_entropy(
+            logits.float(), part["semantic"], ignore_index=255, reduction=reduction
+        )
+        if self.plain:
+            loss = loss / part["semantic"].numel()
         if step == self.poison:
             loss = loss * torch.nan
+        if step == self.poison_gradient:
+            loss = loss + torch.sqrt(0 * self.network[0].weight.sum())
         return loss, {"semantic": loss}
 
     def pictures(self, batch):
@@ -81,9 +92,41 @@ def write_stills(folder: Path, count: int = 3) -> None:
         cv2.imwrite(str(folder / "stills/labels" / f"{i}.png"), rng.integers(0, 12, (24, 32), np.uint8))
 
 
+def train_until_killed(recipe_file: str, folder: str, fatal: str) -> int:
+    """Train in a forked process that SIGKILL ends before step ``fatal`` of the run, or, where that is "rename", when
+    the second checkpoint is written but has not got its name; returns how that process ended."""
+    from geoseg_ros.training.config import load_recipe
+    from geoseg_ros.training.trainer import CHECKPOINT, train
+
+    child = os.fork()
+    if child:
+        return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    step, replace, renamed = ToyTask.step, os.replace, []
+
+    def fatal_step(self, batch, number):
+        if str(number) == fatal:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return step(self, batch, number)
+
+    def fatal_replace(source, target):
+        renamed.append(Path(target).name)
+        if fatal == "rename" and renamed.count(CHECKPOINT) == 2:
+            os.kill(os.getpid(), signal.SIGKILL)
+        replace(source, target)
+
+    try:
+        ToyTask.step, os.replace = fatal_step, fatal_replace
+        train(load_recipe(recipe_file), Path(folder), resume=False)
+    finally:
+        os._exit(1)
+
+
 if __name__ == "__main__":
     from geoseg_ros import cli
 
     torch.set_num_threads(1)
+    if sys.argv[1] == "killed":
+        recipe_path, root, *moments = sys.argv[2:]
+        sys.exit(any(train_until_killed(recipe_path, f"{root}/{moment}", moment) != -9 for moment in moments))
     cli.COMMANDS = ("train",)
     sys.exit(cli.main())

@@ -33,7 +33,7 @@ def print_results(console: Console, title: str, results: Mapping[str, SuiteResul
     for name, result in results.items():
         table.add_row(f"[bold]{name}[/], {result.frames} frames")
         for score in result.scores:
-            value, verdict = _number(score.value, score.unit), VERDICTS[score.passed]
+            value, verdict = number(score.value, score.unit), VERDICTS[score.passed]
             table.add_row(f"  {score.name}", value, _bar(score), verdict, score.note)
         table.add_section()
     console.print(table)
@@ -82,6 +82,12 @@ def summary(results: Mapping[str, SuiteResult]) -> dict[str, Any]:
     return {"date": now(), "git_commit": git_commit(), **values}
 
 
+def number(value: float, unit: str) -> str:
+    """A value as it is printed, with its unit."""
+    digits = 1 if unit == "%" else 3
+    return f"{value:.{digits}f} {unit}".rstrip()
+
+
 def write_json(content: Mapping[str, Any], path: Path) -> None:
     """Write beside ``path``, then rename; ConfigError where the folder cannot be written."""
     try:
@@ -123,9 +129,4 @@ def _finite(value: float | None) -> float | None:
 
 
 def _bar(score: Score) -> str:
-    return "" if score.bar is None else f"{'≥' if score.higher else '≤'} {_number(score.bar, score.unit)}"
-
-
-def _number(value: float, unit: str) -> str:
-    digits = 1 if unit == "%" else 3
-    return f"{value:.{digits}f} {unit}".rstrip()
+    return "" if score.bar is None else f"{'≥' if score.higher else '≤'} {number(score.bar, score.unit)}"

@@ -39,6 +39,36 @@ def eigen_crop(height: int, width: int) -> np.ndarray:
     return inside
 
 
+@dataclass(frozen=True)
+class DepthPairs:
+    """The judged pixels of one image: ``guess`` and ``truth`` (N metres each), and the scale that was applied."""
+
+    guess: np.ndarray
+    truth: np.ndarray
+    scale: float
+
+    @property
+    def relative_error(self) -> np.ndarray:
+        """|d − g|/g of each pixel."""
+        return np.abs(self.guess - self.truth) / self.truth
+
+    def scores(self) -> DepthScores:
+        """The image's scores."""
+        difference = self.guess - self.truth
+        log_difference = np.log(self.guess / self.truth)
+        ratio = np.maximum(self.guess / self.truth, self.truth / self.guess)
+        return DepthScores(
+            abs_rel=float(np.mean(self.relative_error)),
+            sq_rel=float(np.mean(difference**2 / self.truth)),
+            rmse=float(np.sqrt(np.mean(difference**2))),
+            rmse_log=float(np.sqrt(np.mean(log_difference**2))),
+            delta_1=float(np.mean(ratio < 1.25)),
+            delta_2=float(np.mean(ratio < 1.25**2)),
+            delta_3=float(np.mean(ratio < 1.25**3)),
+            scale=self.scale,
+        )
+
+
 def depth_scores(
     prediction: np.ndarray,
     target: np.ndarray,
@@ -47,7 +77,20 @@ def depth_scores(
     max_depth: float = 80.0,
     crop: np.ndarray | None = None,
 ) -> DepthScores | None:
-    """Scores of one image, or None when it has no pixel to judge.
+    """Scores of one image (see :func:`depth_pairs`), or None when it has no pixel to judge."""
+    pairs = depth_pairs(prediction, target, median_scaling, min_depth, max_depth, crop)
+    return None if pairs is None else pairs.scores()
+
+
+def depth_pairs(
+    prediction: np.ndarray,
+    target: np.ndarray,
+    median_scaling: bool,
+    min_depth: float = 1e-3,
+    max_depth: float = 80.0,
+    crop: np.ndarray | None = None,
+) -> DepthPairs | None:
+    """What is judged of one image, or None when it has no pixel to judge.
 
     prediction, target: H×W metres. Judged are the pixels with min_depth < target < max_depth (neither sky,
     +inf, nor unknown, NaN or 0) inside ``crop`` (bool H×W). With ``median_scaling`` the prediction is
@@ -71,19 +114,7 @@ def depth_scores(
     if median_scaling and finite.any():
         scale = float(np.median(truth[finite]) / max(np.median(guess[finite]), 1e-9))
     guess = np.clip(np.where(finite, guess * scale, max_depth), min_depth, max_depth)
-    difference = guess - truth
-    log_difference = np.log(guess / truth)
-    ratio = np.maximum(guess / truth, truth / guess)
-    return DepthScores(
-        abs_rel=float(np.mean(np.abs(difference) / truth)),
-        sq_rel=float(np.mean(difference**2 / truth)),
-        rmse=float(np.sqrt(np.mean(difference**2))),
-        rmse_log=float(np.sqrt(np.mean(log_difference**2))),
-        delta_1=float(np.mean(ratio < 1.25)),
-        delta_2=float(np.mean(ratio < 1.25**2)),
-        delta_3=float(np.mean(ratio < 1.25**3)),
-        scale=scale,
-    )
+    return DepthPairs(guess, truth, scale)
 
 
 def mean_depth_scores(scores: list[DepthScores]) -> DepthScores:

@@ -1,0 +1,193 @@
+"""A model on recordings with ground truth: depth, semantics, flow, own motion and ego-motion of one bag."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+
+from geoseg_ros.bags import BagReader
+from geoseg_ros.bags.by_stamp import ByStamp, grouped
+from geoseg_ros.errors import BagError
+from geoseg_ros.frames import Frame
+from geoseg_ros.frames.bag import BagFrames
+from geoseg_ros.ground_truth import TRUTH, TRUTH_ODOMETRY, truth_topics
+from geoseg_ros.image_messages import decode_array
+from geoseg_ros.perception import Perception
+from geoseg_ros.pipeline import Pipeline
+from geoseg_ros.training.evaluation.depth_detail import DepthDetail, DepthProtocol
+from geoseg_ros.training.evaluation.egomotion import ego_motion_table
+from geoseg_ros.training.evaluation.suite import Score, SuiteResult, Track
+from geoseg_ros.training.evaluation.trajectory import Drive, drives, read_odometry
+from geoseg_ros.training.metrics.depth import DepthScores
+from geoseg_ros.training.metrics.egomotion import EgoMotionMetric
+from geoseg_ros.training.metrics.errors import NothingToJudge
+from geoseg_ros.training.metrics.flow import FlowMetric
+from geoseg_ros.training.metrics.motion import MotionMetric
+from geoseg_ros.training.metrics.semantics import ConfusionMatrix
+
+SHOWN = 6
+"""Frames of a bag that a report shows; up to twice as many are kept."""
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A frame kept for the report, with its ground truth by name and its median-scaled depth scores."""
+
+    index: int
+    perception: Perception
+    truth: dict[str, np.ndarray]
+    scores: DepthScores | None
+
+
+@dataclass(frozen=True)
+class BagReview:
+    """What one bag showed. ``notes``: what could not be judged, and why."""
+
+    path: Path
+    result: SuiteResult
+    depth: DepthDetail
+    drives: list[Drive]
+    shown: list[Shown]
+    notes: list[str]
+
+
+def judge_bag(
+    pipeline: Pipeline,
+    path: Path,
+    protocol: DepthProtocol,
+    track: Track,
+    image_topic: str | None = None,
+    limit: int | None = None,
+) -> BagReview:
+    """Run the model over a bag's camera, without the bag's odometry, and judge what the bag has ground truth for.
+
+    Ground truth are the topics of ``geoseg simulate`` (:mod:`geoseg_ros.ground_truth`), equal in stamp to the
+    images; poses are interpolated. BagError where the bag has none, or where nothing could be judged.
+    """
+    with BagFrames(path, image_topic) as source, BagReader(path) as bag:
+        topics = truth_topics(bag.topics)
+        odometry = read_odometry(bag)
+        if not topics and odometry is None:
+            found = ", ".join(sorted(bag.topics))
+            expected = ", ".join([*TRUTH.values(), TRUTH_ODOMETRY])
+            raise BagError(f"{path} has no ground truth, expected topics that end in {expected}; found {found}")
+        judge = _Judge(pipeline, protocol, {*topics, *(["ego_motion"] if odometry else [])})
+        truths = ByStamp(grouped(bag, {topic: name for name, topic in topics.items()}))
+        frames = islice(source.frames(lambda problem: judge.notes.append(str(problem))), limit)
+        total = min(filter(None, (source.count, limit)), default=0)
+        pipeline.reset()
+        for index, frame in enumerate(track(frames, total, path.name)):
+            judge.add(index, frame, {name: decode_array(message) for name, message in truths.take(frame.stamp).items()})
+    protocol_text = f"{path.name}, camera {source.topic}: depth: {protocol}."
+    if odometry is not None:
+        judge.judge_drive(odometry.at(np.array(judge.stamps, np.int64)))
+        protocol_text += f" Ego-motion: 5-frame snippets against {odometry.topic}, the poses of {odometry.frame!r}."
+    return judge.review(path, protocol_text)
+
+
+@dataclass
+class _Judge:
+    """Feeds frames to the pipeline and collects every metric that there is ground truth for."""
+
+    pipeline: Pipeline
+    protocol: DepthProtocol
+    outputs: set[str]
+    stamps: list[int] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    drives: list[Drive] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        labels = self.pipeline.labels
+        self.depth = DepthDetail(self.protocol)
+        self.semantics = ConfusionMatrix(len(labels.names), labels.ignore)
+        self.flow, self.motion, self.ego_motion = FlowMetric(), MotionMetric(), EgoMotionMetric()
+        self._steps: list[np.ndarray] = []
+        self._kept: list[Shown] = []
+        self._stride = 1
+        self._uncalibrated = 0
+
+    def add(self, index: int, frame: Frame, truth: dict[str, np.ndarray]) -> None:
+        """Judge the next frame; one whose stamp does not rise is left out."""
+        if self.stamps and frame.stamp <= self.stamps[-1]:
+            self.notes.append(f"frame {index}: stamp {frame.stamp} ns is not after {self.stamps[-1]} ns; left out")
+            return
+        result = self.pipeline.step(frame.image, frame.camera, frame.stamp, outputs=self.outputs)
+        self._uncalibrated += frame.camera is None
+        if self.stamps:
+            motion = result.ego_motion
+            self._steps.append(np.eye(4) if motion is None else np.asarray(motion.previous_from_current))
+        self.stamps.append(frame.stamp)
+        scores = None
+        if "depth" in truth and result.depth is not None:
+            scores = self.depth.add(result.depth, truth["depth"])
+        if "semantic" in truth and result.semantic is not None:
+            self.semantics.update(result.semantic, truth["semantic"])
+        if "flow" in truth and result.flow is not None and self._steps:
+            self.flow.update(result.flow, truth["flow"])
+        if "motion" in truth and result.motion_mask is not None:
+            self.motion.update(result.motion_mask, truth["motion"])
+        self._keep(Shown(index, result, truth, scores))
+
+    def _keep(self, frame: Shown) -> None:
+        """Every ``_stride``-th frame, twice as rarely whenever they become too many."""
+        if frame.index % self._stride == 0:
+            self._kept.append(frame)
+            if len(self._kept) > 2 * SHOWN:
+                self._kept, self._stride = self._kept[::2], 2 * self._stride
+
+    def judge_drive(self, poses: np.ndarray) -> None:
+        """Judge the steps between the images against the images' true poses (N×4×4, NaN unknown)."""
+        self.drives = drives(self._steps, poses)
+        for drive in self.drives:
+            self.ego_motion.update(drive.steps, drive.true_steps)
+        if unknown := int((~np.isfinite(poses).all((1, 2))).sum()):
+            self.notes.append(f"{unknown} of {len(poses)} images have no pose: odometry begins late, ends early or pauses")
+
+    def review(self, path: Path, protocol: str) -> BagReview:
+        """All scores; BagError where there is none."""
+        if self._uncalibrated:
+            self.notes.append(f"{self._uncalibrated} images have no calibrated camera: no depth, motion, ego-motion")
+        parts = {
+            "depth": self.depth.table,
+            "semantic": self._semantic_table,
+            "flow": self._flow_table,
+            "motion": self._motion_table,
+            "ego_motion": lambda: ego_motion_table(self.ego_motion.scores()),
+        }
+        scores: list[Score] = []
+        for name, table in parts.items():
+            if name in self.outputs:
+                try:
+                    scores += table()
+                except NothingToJudge as reason:
+                    self.notes.append(f"{name} is not judged: {reason}")
+        if not scores:
+            raise BagError(f"{path}: nothing could be judged: {'; '.join(self.notes)}")
+        per_class = {}
+        if self.semantics.present.any():
+            per_class = dict(zip(self.pipeline.labels.names, map(float, self.semantics.iou), strict=True))
+        result = SuiteResult(len(self.stamps), scores, per_class, protocol)
+        return BagReview(path, result, self.depth, self.drives, self._kept, self.notes)
+
+    def _semantic_table(self) -> list[Score]:
+        if not self.semantics.present.any():
+            raise NothingToJudge("no image had a semantic pixel to judge")
+        classes = f"{self.semantics.present.sum()} classes"
+        return [
+            Score("semantic mIoU", self.semantics.mean_iou, higher=True, note=classes),
+            Score("semantic pixel accuracy", self.semantics.pixel_accuracy, higher=True),
+        ]
+
+    def _flow_table(self) -> list[Score]:
+        scores = self.flow.scores()
+        return [Score("flow EPE", scores.epe, "px"), Score("flow Fl-all", 100 * scores.fl_all, "%")]
+
+    def _motion_table(self) -> list[Score]:
+        scores = self.motion.scores()
+        return [
+            Score("motion IoU, moving class", scores.moving_iou, higher=True),
+            Score("motion mean IoU, per image", scores.mean_iou, higher=True),
+        ]
