@@ -20,7 +20,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from geoseg_ros.errors import ConfigError
-from geoseg_ros.networks.blocks import ExactConv, RepConv, fuse
+from geoseg_ros.networks.blocks import Readout, RepConv, fuse
 from geoseg_ros.networks.encoder import create_encoder
 from geoseg_ros.networks.perception import PerceptionOutput
 from geoseg_ros.networks.posenet import PoseNetwork
@@ -73,7 +73,7 @@ class DisparityDecoder(nn.Module):
         inputs = (*widths[1:], channels[-1])
         self.narrow = nn.ModuleList(RepConv(c, w) for c, w in zip(inputs, widths))
         self.merge = nn.ModuleList(RepConv(w + s, w) for w, s in zip(widths, skips))
-        self.predict = nn.ModuleList(ExactConv(w, 1, 3, padding=1) for w in widths[:SCALES])
+        self.predict = nn.ModuleList(Readout(w, 1, 3, padding=1) for w in widths[:SCALES])
 
     def forward(self, features: Sequence[Tensor], scales: int = SCALES) -> list[Tensor]:
         """The ``scales`` finest predictions, finest first, each B×1×H/2^s×W/2^s."""
