@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from geoseg_ros.networks.blocks import ExactConv, RepConv
+from geoseg_ros.networks.blocks import Readout, RepConv
 from geoseg_ros.networks.encoder import LiteEncoder, Normalize, create_encoder
 
 SMALL = "small"
@@ -66,7 +66,7 @@ class PoseNetwork(nn.Module):
         self.encoder = pair_encoder(encoder)
         self.squeeze = RepConv(self.encoder.channels[-1], self.width, 1)
         self.trunk = nn.Sequential(RepConv(self.width, self.width, 3), RepConv(self.width, self.width, 3))
-        self.motion = ExactConv(self.width, 6, 1)
+        self.motion = Readout(self.width, 6, 1)
         self.camera = CameraHead(self.width) if learns_intrinsics else None
 
     def forward(self, earlier: Tensor, later: Tensor) -> tuple[Tensor, Tensor | None]:
@@ -90,7 +90,7 @@ class CameraHead(nn.Module):
 
     def __init__(self, channels: int):
         super().__init__()
-        self.predict = ExactConv(channels, 4, 1)
+        self.predict = Readout(channels, 4, 1)
         nn.init.zeros_(self.predict.weight)
         start = math.log(math.expm1(ASSUMED_FOCAL))
         with torch.no_grad():

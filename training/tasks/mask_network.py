@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from geoseg_ros.networks.blocks import ExactConv, RepConv
+from geoseg_ros.networks.blocks import Readout, RepConv
 
 WIDTHS = (16, 32, 64)
 
@@ -19,7 +19,7 @@ class MaskNetwork(nn.Module):
         inputs = (1, *WIDTHS[:-1])
         self.down = nn.ModuleList(RepConv(c, w, 3, 1 if i == 0 else 2) for i, (c, w) in enumerate(zip(inputs, WIDTHS)))
         self.up = nn.ModuleList(RepConv(coarse + fine, fine, 3) for fine, coarse in zip(WIDTHS, WIDTHS[1:]))
-        self.predict = ExactConv(WIDTHS[0], 1, 1)
+        self.predict = Readout(WIDTHS[0], 1, 1)
 
     def forward(self, disparity: Tensor) -> Tensor:
         maps = [disparity]
