@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from typing import NamedTuple, TypeVar
 
@@ -33,8 +34,14 @@ class Inference:
         warn: Callable[[str], None],
         create: Callable[..., Pipeline] = Pipeline,
         camera_height: float = 0.0,
+        threads: int = 0,
     ) -> None:
-        """Build the pipeline and warm it up. Raises BundleError or ConfigError where that is impossible."""
+        """Build the pipeline and warm it up. Raises BundleError or ConfigError where that is impossible.
+
+        ``threads``: of the CPU, 0 for half of its cores. Each operation ends with its slowest thread: one that shares
+        its core with other processes makes the others wait.
+        """
+        torch.set_num_threads(threads or max(1, (os.cpu_count() or 1) // 2))
         width, height = bundle.input_size
         self._ways = [
             _Way(device, device, None),

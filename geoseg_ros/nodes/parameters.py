@@ -100,6 +100,13 @@ PARAMETERS: tuple[Declaration, ...] = (
         effect=ON_CONFIGURE,
     ),
     Declaration(
+        "threads",
+        0,
+        "CPU threads of the network; 0: half of the cores, for camera, DDS and publishing need some, too.",
+        bounds=(0, 1024),
+        effect=ON_CONFIGURE,
+    ),
+    Declaration(
         "outputs",
         tuple(OUTPUTS),
         "Topics to advertise. segmentation_node, depth_node and motion_node differ in this default only.",
@@ -218,19 +225,19 @@ class Parameters:
 
 
 def _descriptor(declaration: Declaration) -> Any:
-    from rcl_interfaces.msg import FloatingPointRange, ParameterDescriptor
+    from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
 
     unit = f" [{declaration.unit}]" if declaration.unit else ""
-    ranges = [
-        FloatingPointRange(from_value=low, to_value=high) for low, high in filter(None, [declaration.bounds])
-    ]
+    whole = isinstance(declaration.default, int)
+    range_type = IntegerRange if whole else FloatingPointRange
+    ranges = [range_type(from_value=low, to_value=high) for low, high in filter(None, [declaration.bounds])]
     return ParameterDescriptor(
         description=f"{declaration.description}{unit} Changes count {declaration.effect}."
         if declaration.effect != AT_START
         else f"{declaration.description}{unit}",
         additional_constraints=declaration.constraint,
         read_only=declaration.effect == AT_START,
-        floating_point_range=ranges,
+        **{"integer_range" if whole else "floating_point_range": ranges},
     )
 
 

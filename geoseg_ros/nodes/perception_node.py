@@ -108,6 +108,7 @@ class PerceptionNode(LifecycleNode):
                 self.parameters.precision,
                 warn=lambda text: self.problems.warn("memory", text),
                 camera_height=self.parameters.camera_height,
+                threads=self.parameters.threads,
             )
         except (GeosegError, RuntimeError) as error:  # RuntimeError: what torch says of a device
             self.problems.error("configure", f"cannot configure with {self.parameters.model_path}: {error}")

@@ -98,6 +98,7 @@ def test_the_whole_life_with_another_model_in_the_same_process(
         ("outputs", ["semantic/image", "colour"], "outputs is 'colour', expected one of semantic/image"),
         ("diagnostics_period", 0.0, "diagnostics_period"),
         ("camera_height", -1.0, "camera_height"),
+        ("threads", -1, "threads"),
         ("diagnostics_period", "often", "type"),
         ("reliability", "perhaps", "reliability is 'perhaps', expected one of auto, reliable, best_effort"),
         ("labels", "{}", "read-only"),

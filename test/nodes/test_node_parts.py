@@ -9,6 +9,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -182,7 +183,8 @@ def test_out_of_memory_goes_on_with_half_the_input_then_the_cpu(model: Path) -> 
             return self._pipeline.step(*arguments)
 
     bundle = load_bundle(model)
-    inference = Inference(bundle, "cuda", "float32", warnings.append, create=SmallDevice, camera_height=1.2)
+    inference = Inference(bundle, "cuda", "float32", warnings.append, create=SmallDevice, camera_height=1.2, threads=1)
+    assert torch.get_num_threads() == 1
     assert asked == [("cuda", None)] and not inference.degraded
     image = np.zeros((64, 96, 3), np.uint8)
     perception = inference.run(lambda pipeline: pipeline.step(image, None, 1, {"semantic"}))
