@@ -79,20 +79,21 @@ def test_the_border_term_lies_between_two_objects():
     """Two objects with four pixels between them: left ends in column 2, right starts in column 7."""
     mask = np.zeros((5, 10), bool)
     mask[:, :3] = mask[:, 7:] = True
-    term = border_term(mask)
+    term = border_term(mask, smallest=15)
     # Distances to the two borders add up to 5 between them, to 1 + 5 = 6 at the objects' own edges.
     expected = [10 * math.exp(-((d1 + d2) ** 2) / 50) for d1, d2 in ((1, 4), (2, 3), (3, 2), (4, 1))]
     np.testing.assert_allclose(term[2, 3:7], expected, rtol=1e-5)
     np.testing.assert_allclose(term[2, [2, 7]], 10 * math.exp(-36 / 50), rtol=1e-5)
     assert term[2, 0] < term[2, 2]
-    np.testing.assert_allclose(border_term(mask, weight=1.0, sigma=2.5)[2, 4], math.exp(-25 / 12.5), rtol=1e-5)
+    np.testing.assert_allclose(border_term(mask, weight=1.0, sigma=2.5, smallest=15)[2, 4], math.exp(-25 / 12.5), rtol=1e-5)
 
 
 def test_of_three_objects_the_two_nearest_count():
     mask = np.zeros((1, 30), bool)
     mask[0, [5, 9, 25]] = True
     expected = 10 * math.exp(-((2 + 2) ** 2) / 50)
-    assert border_term(mask)[0, 7] == pytest.approx(expected, rel=1e-5)
+    assert border_term(mask, smallest=1)[0, 7] == pytest.approx(expected, rel=1e-5)
+    assert not border_term(mask, smallest=2).any(), "specks are no objects"
 
 
 @pytest.mark.parametrize("objects", [0, 1])

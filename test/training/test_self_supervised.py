@@ -257,6 +257,20 @@ def test_velocity_reads_odometry_and_poses_without_it():
         trained.step({"drive": data}, 0)
 
 
+def test_training_and_running_mean_the_same_pose_and_depth():
+    trained = task({"scales": 1})
+    trained.network.eval()
+    data = triplet()
+    with torch.no_grad():
+        prediction, frames, poses = trained._predict("drive", data)
+        running = trained.network(data["image"], data["K"], (data["previous"],))
+        reversed_time = trained.network(data["next"], data["K"], (data["image"],)).previous_from_current
+    torch.testing.assert_close(poses["previous"], running.previous_from_current)
+    torch.testing.assert_close(poses["next"] @ reversed_time, torch.eye(4).expand(2, 4, 4))
+    torch.testing.assert_close(frames["image"].depths[0], running.depth)
+    torch.testing.assert_close(prediction.inverse_depth["image"][0], 1 / running.depth)
+
+
 def test_given_poses_are_used_and_missing_ones_named():
     trained = task({"poses": "given"})
     assert not any(p.requires_grad for p in trained.network.pose_network.parameters())

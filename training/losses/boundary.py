@@ -16,23 +16,31 @@ from geoseg_ros.training.losses.masked import full_precision
 
 BORDER_WEIGHT = 10.0
 BORDER_SIGMA = 5.0
+SMALLEST_OBJECT = 16
+"""Pixels below which a component is taken for noise of a predicted mask, not for an object with borders."""
 LARGEST_CLASS_WEIGHT = 10.0
 """An image with a few pixels of foreground must not count as one that is full of it."""
 
 
-def border_term(mask: np.ndarray, weight: float = BORDER_WEIGHT, sigma: float = BORDER_SIGMA) -> np.ndarray:
+def border_term(
+    mask: np.ndarray,
+    weight: float = BORDER_WEIGHT,
+    sigma: float = BORDER_SIGMA,
+    smallest: int = SMALLEST_OBJECT,
+) -> np.ndarray:
     """w_0 · exp(−(d1 + d2)² / 2σ²) per pixel, H×W float32.
 
-    mask: H×W bool, True on foreground; its 8-connected components are the objects. d1, d2: distance in pixels to the
+    mask: H×W bool, True on foreground; its 8-connected components of ``smallest`` pixels or more are the objects. d1, d2: distance in pixels to the
     border of the nearest and of the second-nearest object, from outside to its nearest pixel, from inside to the nearest
     pixel that is not of it. Where there are fewer than two objects the term is 0.
     """
-    count, components = cv2.connectedComponents(mask.astype(np.uint8), connectivity=8)
-    if count < 3:  # the background counts as a component
+    count, components, sizes, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=8)
+    objects = [i for i in range(1, count) if sizes[i, cv2.CC_STAT_AREA] >= smallest]  # 0 is the background
+    if len(objects) < 2:
         return np.zeros(mask.shape, np.float32)
     first = np.full(mask.shape, np.inf, np.float32)
     second = first.copy()
-    for index in range(1, count):
+    for index in objects:
         distance = _distance_to_border(components == index)
         second = np.minimum(second, np.maximum(first, distance))
         first = np.minimum(first, distance)
