@@ -172,14 +172,13 @@ class Pipeline:
         if raw.logits is None:
             return None
         shape = result.image.shape[:2]
-        logits = raw.logits[0]
-        classes = logits.max(0).indices.to(torch.uint8).cpu().numpy()
+        probability, ids = raw.logits[0].softmax(0).max(0)
+        classes = ids.to(torch.uint8).cpu().numpy()
         if "semantic" in outputs:
             result.semantic = _resize(classes, shape, cv2.INTER_NEAREST)
         if "confidence" in outputs:
-            probability = logits[:, ::2, ::2].softmax(0).amax(0)  # as fine as the network decides
             result.confidence = _resize(probability.cpu().numpy(), shape, cv2.INTER_LINEAR)
-        return classes
+        return classes.repeat(2, axis=0).repeat(2, axis=1)
 
     def _ego_pose(
         self, raw: PerceptionOutput, depth: np.ndarray, camera: PinholeCamera, classes: np.ndarray | None

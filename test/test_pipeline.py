@@ -80,7 +80,7 @@ def test_outputs_equal_the_network_at_its_own_size(bundle):
     result = pipeline.step(picture(1), CAMERA, 2 * STEP)
     np.testing.assert_allclose(result.depth, expected.depth[0, 0].numpy(), rtol=1e-3)
     np.testing.assert_allclose(result.flow, -expected.flow[0].permute(1, 2, 0).numpy(), atol=1e-3)
-    same = result.semantic == expected.logits[0].argmax(0).numpy()
+    same = result.semantic[::2, 1::2] == expected.logits[0].argmax(0).numpy()
     assert same.mean() > 0.999
 
 
@@ -183,9 +183,9 @@ def flat_road(height: float) -> PerceptionOutput:
     """What a network would answer that sees nothing but a road, ``height`` below its level camera of 96×64 pixels."""
     below = (torch.arange(64.0) - 31.5) / 75.0
     depth = torch.where(below > 0, height / below.clamp(min=1e-3), torch.inf)[:, None].expand(64, 96)
-    logits = torch.zeros(1, 11, 64, 96)
-    logits[:, CAMVID_11.index("Road"), 32:] = 5.0
-    logits[:, CAMVID_11.index("Sky"), :32] = 5.0
+    logits = torch.zeros(1, 11, 32, 48)
+    logits[:, CAMVID_11.index("Road"), 16:] = 5.0
+    logits[:, CAMVID_11.index("Sky"), :16] = 5.0
     return PerceptionOutput(logits, depth[None, None], None, None, None, None, None)
 
 
@@ -202,7 +202,7 @@ def test_the_cameras_height_gives_metres_without_odometry(bundle):
     assert [result.scale.source for result in results] == ["model"] * (ENOUGH - 1) + ["road_plane"] * 2
     assert results[-1].scale.factor == pytest.approx(3.0, rel=1e-3)
     assert np.nanmin(results[-1].depth) == pytest.approx(3 * np.nanmin(results[0].depth), rel=1e-3)
-    assert asked[0] == {"depth", "semantic"}
+    assert {"depth", "semantic"} <= asked[0]
     pipeline.reset()
     assert pipeline.scale.current.source == "model"
 
@@ -231,15 +231,18 @@ def test_warm_up_leaves_no_trace(pipeline):
     assert np.isnan(pipeline.step(picture(0), CAMERA, 0).flow).all()
 
 
-@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
-def test_backends_agree(bundle, precision):
+@pytest.mark.parametrize("precision, tolerance", [("float32", 0), ("bfloat16", 0.02)])
+def test_backends_agree(bundle, precision, tolerance):
     streams = [Pipeline(bundle, device="cpu", precision=precision, backend=name) for name in ("eager", "traced")]
-    for seed in range(4):  # the second frame is traced, the later ones replayed
-        camera = CAMERA if seed < 3 else None
-        eager, traced = (stream.step(picture(seed), camera, (seed + 1) * STEP) for stream in streams)
-        for name in ("semantic", "confidence", "depth", "flow", "motion_probability", "motion_mask"):
-            np.testing.assert_array_equal(getattr(traced, name), getattr(eager, name), err_msg=name)
-    assert traced.depth is None and traced.flow is not None
+    for seed in range(3):  # the second frame is traced, the third replayed
+        eager, traced = (stream.step(picture(seed), CAMERA, (seed + 1) * STEP) for stream in streams)
+        if seed == 0:
+            continue
+        for name in ("confidence", "depth", "flow", "motion_probability"):
+            expected = getattr(eager, name)
+            np.testing.assert_allclose(getattr(traced, name), expected, rtol=tolerance, atol=tolerance, err_msg=name)
+        for name in ("semantic", "motion_mask"):
+            assert np.mean(getattr(traced, name) != getattr(eager, name)) <= tolerance / 2, name
 
 
 def test_half_precision_stays_close(bundle, pipeline):

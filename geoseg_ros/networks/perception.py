@@ -52,9 +52,9 @@ class PerceptionConfig:
 
 
 class PerceptionOutput(NamedTuple):
-    """Network outputs at the input's size H×W; ``None`` for heads that did not run.
+    """Network outputs for an input of size H×W; ``None`` for heads that did not run.
 
-    ``logits`` B×classes×H×W; ``depth`` B×1×H×W metres (z); ``flow`` B×2×H×W flow_to_previous in pixels;
+    ``logits`` B×classes×H/2×W/2, as fine as the network decides; ``depth`` B×1×H×W metres (z); ``flow`` B×2×H×W flow_to_previous in pixels;
     ``flow_levels`` at 1/4, 1/8, 1/16 in full-size pixels; ``previous_from_current`` B×4×4; ``motion`` B×1×H×W, logit of
     own motion; ``state`` for the next frame.
     """
@@ -157,7 +157,7 @@ class PerceptionNet(nn.Module):
                 moving = F.avg_pool2d(motion.sigmoid(), 2)
                 depth = correct_depth(depth, flow.half / 2, grid_intrinsics(intrinsics, 2), pose, moving)
         return PerceptionOutput(
-            None if logits is None else _double(logits),
+            logits,
             None if depth is None else double_depth(depth),
             None if flow is None else flow.full,
             None if flow is None else tuple(level.flow for level in flow.levels),

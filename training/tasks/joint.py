@@ -245,7 +245,8 @@ class JointTask:
             previous = None if "previous" not in first else self.network(first["previous"], heads=()).state
             output = self.network(image, intrinsics, previous)
             picture = (image[0].permute(1, 2, 0).cpu().numpy() * 255).astype(np.uint8)
-            rows = [picture, colorize_semantic(output.logits[0].argmax(0).byte().cpu().numpy(), self.labels)]
+            classes = output.logits[0].argmax(0).byte().cpu().numpy().repeat(2, axis=0).repeat(2, axis=1)
+            rows = [picture, colorize_semantic(classes, self.labels)]
             if output.depth is not None:
                 rows.append(colorize_depth(output.depth[0, 0].cpu().numpy()))
             if output.flow is not None:

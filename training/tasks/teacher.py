@@ -29,7 +29,8 @@ class Teacher:
     def dynamic(self, image: Tensor, intrinsics: Tensor) -> Tensor:
         """Pixels of classes whose objects can move, bool B×1×H×W, of images B×3×H×W."""
         logits = self.network.to(image.device)(image, intrinsics, heads=("semantic",)).logits
-        return torch.isin(logits.argmax(1, keepdim=True), self._dynamic.to(image.device))
+        dynamic = torch.isin(logits.argmax(1, keepdim=True), self._dynamic.to(image.device))
+        return dynamic.repeat_interleave(2, 2).repeat_interleave(2, 3)
 
     @torch.no_grad()
     def moving(self, image: Tensor, other: Tensor, intrinsics: Tensor) -> Tensor:
