@@ -65,6 +65,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         timing = time_recipe(args.recipe, args.overrides, args.data, args)
         print(json.dumps(asdict(timing)))
         return 0
+    _check(args)
     timings = measure_loops(args, console)
     cache_rate = None if args.no_cache else time_cache(args.data, args.cache_frames)
     _print(console, timings, cache_rate)
@@ -93,6 +94,20 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write the results to FILE")
     parser.add_argument("--time-recipe", action="store_true", help=argparse.SUPPRESS)
     return parser
+
+
+def _check(args: argparse.Namespace) -> None:
+    """End with a sentence where nothing could be measured."""
+    found = len(list((args.data / "images").glob("*.jpg")))
+    if found < args.frames:
+        sys.exit(f"{args.data / 'images'} holds {found} .jpg images, expected --frames {args.frames}")
+    for name, least in (("frames", MIN_FRAMES), ("steps", 1), ("rounds", 1), ("batch", 1), ("cache_frames", 1)):
+        if getattr(args, name) < least:
+            sys.exit(f"--{name.replace('_', '-')} is {getattr(args, name)}, expected at least {least}")
+    if args.public is not None and not (args.public / "trainer.py").is_file():
+        sys.exit(f"--public is {args.public}, expected a checkout with trainer.py")
+    if args.json is not None and not args.json.absolute().parent.is_dir():
+        sys.exit(f"the folder of {args.json} does not exist")
 
 
 def measure_loops(args: argparse.Namespace, console: Console) -> dict[str, Timing]:
@@ -129,8 +144,6 @@ def time_recipe(name: str, overrides: Sequence[str], data: Path, args: argparse.
     """Steps of a recipe on triplets of one folder in place of its own data."""
     from geoseg_ros.training.config import load_recipe
 
-    if not MIN_FRAMES <= args.frames:
-        sys.exit(f"--frames is {args.frames}, expected at least {MIN_FRAMES}")
     theirs = [f"data.{source}=null" for source in load_recipe(name).data]
     settings = {"kind": "posed_folder", "path": str(data.resolve()), "frames": [0, args.frames]}
     settings |= {"frames_per_sample": 3, "batch": args.batch}

@@ -110,6 +110,19 @@ def test_rates_and_ratios_by_hand(benchmark):
     json.dumps(content, allow_nan=False)
 
 
+@pytest.mark.parametrize(
+    "arguments, sentence",
+    [
+        (["--frames", "6"], "holds 5 .jpg images, expected --frames 6"),
+        (["--frames", "5"], "--frames is 5, expected at least 20"),
+        (["--data", "/nowhere"], "/nowhere/images holds 0 .jpg images"),
+    ],
+)
+def test_what_cannot_be_measured_is_said_at_once(benchmark, drive, arguments, sentence):
+    with pytest.raises(SystemExit, match=sentence):
+        benchmark.main(["--data", str(drive), *arguments])
+
+
 def test_a_recipes_steps_are_timed_after_the_warm_up(benchmark, tmp_path, monkeypatch):
     sys.path.insert(0, str(Path(__file__).parent / "training"))
     try:

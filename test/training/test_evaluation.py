@@ -283,7 +283,7 @@ def test_tables_and_record(tmp_path):
         "good": SuiteResult(
             3, [Score("mIoU", 0.5, bar=0.4, higher=True, note="11 classes")], {"Car": 0.25}, "How."
         ),
-        "bad": SuiteResult(
+        "bad [2]": SuiteResult(
             2, [Score("error", 12.34, "%", bar=10.0), Score("nothing", math.nan)], {"Car": math.nan}
         ),
     }
@@ -293,6 +293,7 @@ def test_tables_and_record(tmp_path):
     for expected in (
         "model [x]",
         "good, 3 frames",
+        "bad [2], 2 frames",
         "≥ 0.400",
         "pass",
         "12.3 %",
@@ -310,7 +311,7 @@ def test_tables_and_record(tmp_path):
         report.record(results, {"gone": "absent"}, Path("m"), {"metric": True}), path
     )
     content = json.loads(path.read_text())
-    assert content["suites"]["bad"]["scores"][1]["value"] is None
+    assert content["suites"]["bad [2]"]["scores"][1]["value"] is None
     assert content["suites"]["good"]["per_class_iou"] == {"Car": 0.25}
     assert content["suites"]["good"]["protocol"] == "How."
     assert content["skipped"] == {"gone": "absent"}

@@ -12,6 +12,7 @@ from typing import Any
 
 from rich import box
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
@@ -31,7 +32,7 @@ def print_results(console: Console, title: str, results: Mapping[str, SuiteResul
     table.add_column("", no_wrap=True)
     table.add_column("note")
     for name, result in results.items():
-        table.add_row(f"[bold]{name}[/], {result.frames} frames")
+        table.add_row(f"[bold]{escape(name)}[/], {result.frames} frames")
         for score in result.scores:
             value, verdict = number(score.value, score.unit), VERDICTS[score.passed]
             table.add_row(f"  {score.name}", value, _bar(score), verdict, score.note)
