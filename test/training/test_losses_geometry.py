@@ -9,7 +9,12 @@ import torch
 from torch.autograd import gradcheck
 
 from geoseg_ros.networks.flow import FlowHead
-from geoseg_ros.training.losses.depth import gradient_matching_loss, log_depth_loss, scale_invariant_loss
+from geoseg_ros.training.losses.depth import (
+    gradient_matching_loss,
+    log_depth_loss,
+    relative_depth_loss,
+    scale_invariant_loss,
+)
 from geoseg_ros.training.losses.flow import (
     augmentation_distillation_loss,
     forward_backward_visibility,
@@ -28,7 +33,7 @@ from geoseg_ros.training.losses.pose import (
     translation_loss,
 )
 
-DEPTH_LOSSES = (scale_invariant_loss, log_depth_loss, gradient_matching_loss)
+DEPTH_LOSSES = (scale_invariant_loss, log_depth_loss, gradient_matching_loss, relative_depth_loss)
 
 
 def random(*shape: int, seed: int = 0) -> torch.Tensor:
@@ -46,6 +51,14 @@ def pose(
     matrix[first, second], matrix[second, first] = -sin, sin
     matrix[:3, 3] = torch.tensor(translation, dtype=torch.float64)
     return matrix[None]
+
+
+def test_relative_depth_loss_is_abs_rel():
+    target = torch.tensor([[[[2.0, 10.0, torch.nan, torch.inf]]]])
+    predicted = torch.tensor([[[[3.0, 9.0, 5.0, 60.0]]]])
+    assert relative_depth_loss(1 / predicted, target).item() == pytest.approx((0.5 + 0.1) / 2)
+    in_sky = (0.5 + 0.1 + 0.4) / 3
+    assert relative_depth_loss(predicted, target, far=100.0, inverse=False).item() == pytest.approx(in_sky)
 
 
 def test_depth_losses_by_hand():

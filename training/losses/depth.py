@@ -16,6 +16,8 @@ from geoseg_ros.training.losses.masked import full_precision, masked_mean
 from geoseg_ros.training.losses.smoothness import differences
 
 SMALLEST_PREDICTION = 1e-6
+LARGEST_LOG = 4.0
+"""Log difference beyond which a depth costs no more, so that no pixel's gradient explodes."""
 
 
 def log_depth_difference(
@@ -71,6 +73,19 @@ def log_depth_loss(
     """mean |δ| over known pixels, δ = log difference: metric scale counts. weight: B×1×H×W >= 0."""
     difference, known = log_depth_difference(prediction, target, valid, far, inverse)
     return masked_mean(difference.abs(), known, weight)
+
+
+def relative_depth_loss(
+    prediction: Tensor,
+    target: Tensor,
+    valid: Tensor | None = None,
+    far: float | None = None,
+    inverse: bool = True,
+) -> Tensor:
+    """mean |z − z*| / z* over known pixels: the reported AbsRel. Where a pixel may be near or far, it answers nearer than
+    the log loss does, since too far costs more than too near."""
+    difference, known = log_depth_difference(prediction, target, valid, far, inverse)
+    return masked_mean(difference.clamp(max=LARGEST_LOG).expm1().abs(), known)
 
 
 def gradient_matching_loss(

@@ -4,8 +4,8 @@ One encoder pass covers the images of all sources (current and previous frames),
 from the mixture. Then, per source:
 
 - ``semantic``: cross-entropy; a source with a coarser label set teaches unions of classes. And soft Jaccard.
-- ``depth``: log depth, metric and scale-invariant (a camera's height cannot be seen), and its gradients; the sky counts
-  as ``far``.
+- ``depth``: log depth, metric and scale-invariant (a camera's height cannot be seen), its gradients, and the relative
+  error; the sky counts as ``far``.
 - ``flow``: multi-level supervision, of the matches too; pairs without ground truth learn from census, smoothness and occlusion (methods.md §6).
 - ``motion``: binary cross-entropy of the motion head, and soft Jaccard.
 - ``previous_from_current``: rotation and translation of the pose head.
@@ -35,7 +35,12 @@ from geoseg_ros.networks.flow import LEVEL_STRIDES, FlowEstimate
 from geoseg_ros.networks.perception import double_depth
 from geoseg_ros.projection import inverse_warp
 from geoseg_ros.training.config import Recipe
-from geoseg_ros.training.losses.depth import gradient_matching_loss, log_depth_loss, scale_invariant_loss
+from geoseg_ros.training.losses.depth import (
+    gradient_matching_loss,
+    log_depth_loss,
+    relative_depth_loss,
+    scale_invariant_loss,
+)
 from geoseg_ros.training.losses.flow import (
     forward_backward_visibility,
     matching_loss,
@@ -78,6 +83,7 @@ class JointLoss:
     depth: float = 0.5
     depth_shape: float = 1.0
     depth_gradient: float = 0.5
+    depth_relative: float = 0.0
     far: float = 150.0
     flow: float = 0.1
     flow_levels: tuple[float, float, float, float] = (1.0, 0.5, 0.25, 0.25)
@@ -177,11 +183,14 @@ class JointTask:
         far = self.loss.far
         offset = step % 2
         target = target[..., offset::2, offset::2]
-        return {
+        losses = {
             "depth": log_depth_loss(depth, target, far=far, inverse=False),
             "depth_shape": scale_invariant_loss(depth, target, far=far, inverse=False, variance_focus=0.85),
             "depth_gradient": gradient_matching_loss(depth, target, far=far, inverse=False),
         }
+        if self.loss.depth_relative:
+            losses["depth_relative"] = relative_depth_loss(depth, target, far=far, inverse=False)
+        return losses
 
     def _motion(
         self, part: _Part, logits: Tensor | None, depth: Tensor, step: int
