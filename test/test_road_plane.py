@@ -66,7 +66,7 @@ def test_noise_and_forty_percent_of_something_else(seed):
     depth = np.where(wrong, depth * rng.uniform(0.3, 0.8, depth.shape), depth) * np.exp(rng.normal(0, 0.05, depth.shape))
     plane = fit_road_plane(depth, seen, K)
     assert plane.height == pytest.approx(1.65, rel=0.08)
-    assert abs(plane.height / 1.65 - 1) < 2 * plane.relative_std < 0.2
+    assert abs(plane.height / 1.65 - 1) < 2 * plane.relative_std < 0.25
     assert 0.5 < plane.inlier_ratio < 0.8
 
 

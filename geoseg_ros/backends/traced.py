@@ -38,10 +38,11 @@ class TracedBackend(EagerBackend):
 
     def _trace(self, arguments: tuple[Tensor, ...]) -> tuple[torch.jit.ScriptModule, _Layout]:
         step = _Step(self.network).eval()
-        with warnings.catch_warnings(), self.autocast(cache=False):
+        with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # sizes become constants, as they should: one trace for each
-            traced = torch.jit.freeze(torch.jit.trace(step, arguments, check_trace=False))
-        return traced, step.layout
+            with self.autocast(cache=False):
+                traced = torch.jit.trace(step, arguments, check_trace=False)
+            return torch.jit.freeze(traced), step.layout  # outside: freezing computes constants, in full precision
 
 
 _Layout = dict[str, int | None]

@@ -364,6 +364,8 @@ def start_geoseg(
         f"model:={model}",
         "-p",
         "diagnostics_period:=0.1",
+        "-p",
+        "precision:=float32",  # whose results do not depend on how many threads share the work
     ]
     for parameter in parameters:
         arguments += ["-p", parameter]

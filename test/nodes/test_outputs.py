@@ -45,7 +45,7 @@ def stamps() -> itertools.count:
 @pytest.fixture(scope="module")
 def pipeline(model: Path) -> Pipeline:
     """The same model in this process: what the node must publish."""
-    return Pipeline(model, device="cpu")
+    return Pipeline(model, device="cpu", precision="float32")
 
 
 def picture(index: int) -> np.ndarray:

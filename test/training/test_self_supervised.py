@@ -61,6 +61,8 @@ def triplet(frames=("image", "previous", "next"), count=2):
 def teacher(tmp_path_factory):
     torch.manual_seed(0)
     network = create_network("perception")
+    torch.nn.init.zeros_(network.motion_head.predict.bias)  # half of what it sees moves
+    torch.nn.init.normal_(network.motion_head.predict.weight)
     path = tmp_path_factory.mktemp("teacher") / "teacher.safetensors"
     save_bundle(Bundle("perception", {}, CAMVID_11, (WIDTH, HEIGHT), weights=network.state_dict()), path)
     return str(path)
