@@ -166,13 +166,15 @@ def test_compressed_images(geoseg: Geoseg, pipeline: Pipeline, stamps, kind: str
     geoseg.subscribe("semantic/confidence", "semantic/color")
     stamp = next(stamps)
     data = cv2.imencode(extension, cv2.cvtColor(picture(0), cv2.COLOR_RGB2BGR))[1].tobytes()
-    with Camera(geoseg.probe, geoseg.namespace, compressed=True, info_qos=None) as camera:
+    with Camera(geoseg.probe, geoseg.namespace, compressed=True) as camera:
         camera.wait_for_listener()
+        camera.infos.publish(camera_info_message(CAMERA.to_camera_info(), stamp))
+        geoseg.wait_for_camera(FRAME_ID)
         camera.images.publish(compressed_message(data, stamp, kind))
         message = geoseg.output("semantic/confidence", stamp)
         color = geoseg.output("semantic/color", stamp)
     decoded = cv2.cvtColor(cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)
-    [perception] = expected_perceptions(pipeline, [decoded], None, [stamp])
+    [perception] = expected_perceptions(pipeline, [decoded], CAMERA, [stamp])
     expected = output_messages(perception, CAMVID_11, ["semantic/confidence", "semantic/color"])
     assert_message_shows(message, expected["semantic/confidence"])
     assert_message_shows(color, expected["semantic/color"])
