@@ -25,14 +25,13 @@ def quaternion_of(rotation: np.ndarray) -> np.ndarray:
 
 
 def rotation_of(quaternion: np.ndarray) -> np.ndarray:
-    """Rotation 3×3 of a quaternion (x, y, z, w) of any length; NaN where it is zero."""
+    """Rotations …×3×3 of quaternions …×4 (x, y, z, w) of any length; NaN where it is zero."""
     quaternion = np.asarray(quaternion, dtype=np.float64)
-    norm = float(np.linalg.norm(quaternion))
-    x, y, z, w = quaternion / norm if norm > 0 else np.full(4, np.nan)
-    return np.array(
-        [
-            [1 - 2 * (y * y + z * z), 2 * (x * y - z * w), 2 * (x * z + y * w)],
-            [2 * (x * y + z * w), 1 - 2 * (x * x + z * z), 2 * (y * z - x * w)],
-            [2 * (x * z - y * w), 2 * (y * z + x * w), 1 - 2 * (x * x + y * y)],
-        ]
-    )
+    norm = np.linalg.norm(quaternion, axis=-1, keepdims=True)
+    x, y, z, w = np.moveaxis(quaternion / np.where(norm > 0, norm, np.nan), -1, 0)
+    rows = [
+        [1 - 2 * (y * y + z * z), 2 * (x * y - z * w), 2 * (x * z + y * w)],
+        [2 * (x * y + z * w), 1 - 2 * (x * x + z * z), 2 * (y * z - x * w)],
+        [2 * (x * z - y * w), 2 * (y * z + x * w), 1 - 2 * (x * x + y * y)],
+    ]
+    return np.moveaxis(np.array(rows), (0, 1), (-2, -1))

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from geoseg_ros.bags import build_message
 from geoseg_ros.errors import BagError, ConfigError
 from geoseg_ros.training.data.cached_bag import CachedBag
-from geoseg_ros.training.data.odometry import Track, odometry_fields, pose_fields, quaternion, rotation_matrix
+from geoseg_ros.training.data.odometry import Track, odometry_fields, pose_fields
 from geoseg_ros.training.data.static_frames import body_from_camera, static_edges
 from geoseg_ros.training.data.triplets import BaselineConfig, run_numbers, select_examples
 
@@ -165,15 +165,6 @@ def test_messages_are_sorted_and_those_without_a_place_or_turn_leave_it_unknown(
     assert np.isfinite(found[0]).all() and np.isnan(found[1, :3, :3]).all()
     with pytest.raises(BagError, match="topic /odom: child_frame_id changes from 'base_link' to 'arm'"):
         track_of(odometry(1, np.eye(4)), odometry(2, np.eye(4), child="arm"))
-
-
-@given(st.tuples(*[st.floats(-1, 1)] * 4).filter(lambda q: np.linalg.norm(q) > 0.1))
-def test_rotations_and_quaternions_agree(values):
-    unit = np.array(values) / np.linalg.norm(values)
-    matrix = rotation_matrix(np.array(values))
-    np.testing.assert_allclose(matrix @ matrix.T, np.eye(3), atol=1e-9)
-    back = quaternion(matrix)
-    np.testing.assert_allclose(back * np.sign(back @ unit), unit, atol=2e-5)  # Rodrigues rounds near half a turn
 
 
 def transforms(*edges):

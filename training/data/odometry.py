@@ -15,6 +15,7 @@ import numpy as np
 
 from geoseg_ros.bags import stamp_nanoseconds
 from geoseg_ros.errors import BagError
+from geoseg_ros.quaternion import quaternion_of, rotation_of
 
 BODY_FROM_OPTICAL = np.array([[0.0, 0, 1], [-1, 0, 0], [0, -1, 0]])
 """Camera optical axes (x right, y down, z forward) in body axes (x forward, y left, z up)."""
@@ -79,7 +80,7 @@ class Track:
         first, last = before[known], after[known]
         found = np.tile(np.eye(4), (len(first), 1, 1))
         found[:, :3, 3] = (1 - share) * self.positions[first] + share * self.positions[last]
-        found[:, :3, :3] = _rotations(_slerp(self.quaternions[first], self.quaternions[last], share))
+        found[:, :3, :3] = rotation_of(_slerp(self.quaternions[first], self.quaternions[last], share))
         poses[known] = found
         return poses
 
@@ -94,30 +95,6 @@ def _slerp(first: np.ndarray, last: np.ndarray, share: np.ndarray) -> np.ndarray
     around = (np.sin((1 - share) * angle) * first + np.sin(share * angle) * last) / sine
     result = np.where(cosine > _NEARLY_PARALLEL, straight, around)
     return result / np.linalg.norm(result, axis=1, keepdims=True)
-
-
-def _rotations(quaternions: np.ndarray) -> np.ndarray:
-    """N×3×3 rotations of unit quaternions N×4 (x y z w)."""
-    x, y, z, w = quaternions.T
-    rows = [
-        [1 - 2 * (y * y + z * z), 2 * (x * y - z * w), 2 * (x * z + y * w)],
-        [2 * (x * y + z * w), 1 - 2 * (x * x + z * z), 2 * (y * z - x * w)],
-        [2 * (x * z - y * w), 2 * (y * z + x * w), 1 - 2 * (x * x + y * y)],
-    ]
-    return np.array(rows).transpose(2, 0, 1)
-
-
-def rotation_matrix(quaternion: np.ndarray) -> np.ndarray:
-    """3×3 rotation of a quaternion (x y z w) of any length but 0."""
-    values = np.asarray(quaternion, np.float64)
-    return _rotations((values / np.linalg.norm(values))[None])[0]
-
-
-def quaternion(rotation: np.ndarray) -> np.ndarray:
-    """(x, y, z, w) of a 3×3 rotation."""
-    vector = cv2.Rodrigues(rotation)[0].ravel()
-    angle = float(np.linalg.norm(vector))
-    return np.append(vector * 0.5 * np.sinc(angle / (2 * np.pi)), np.cos(angle / 2))
 
 
 def odometry_fields(pose: np.ndarray, before: np.ndarray, span: float, child: str) -> dict[str, Any]:
@@ -144,5 +121,5 @@ def pose_fields(pose: np.ndarray, names: tuple[str, str] = ("position", "orienta
     """Fields of a ``geometry_msgs/Pose`` of a 4×4 matrix; of a ``Transform`` with its two ``names``."""
     return {
         names[0]: dict(zip("xyz", map(float, pose[:3, 3]))),
-        names[1]: dict(zip("xyzw", map(float, quaternion(pose[:3, :3])))),
+        names[1]: dict(zip("xyzw", map(float, quaternion_of(pose[:3, :3])))),
     }

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from geoseg_ros.training.data.odometry import rotation_matrix
+from geoseg_ros.quaternion import rotation_of
 
 TF_STATIC, TF_TYPE = "/tf_static", "tf2_msgs/msg/TFMessage"
 
@@ -25,7 +25,7 @@ def static_edges(messages: Iterable[Any]) -> Edges:
             matrix[:3, 3] = [shift.x, shift.y, shift.z]
             values = np.array([turn.x, turn.y, turn.z, turn.w])
             if np.isfinite(matrix).all() and np.isfinite(values).all() and values.any():
-                matrix[:3, :3] = rotation_matrix(values)
+                matrix[:3, :3] = rotation_of(values)
                 edges[_name(item.child_frame_id)] = (_name(item.header.frame_id), matrix)
     return edges
 

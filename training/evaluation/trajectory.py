@@ -12,10 +12,8 @@ from geoseg_ros.bags.topics import find_odometry
 from geoseg_ros.egomotion import exponential, logarithm
 from geoseg_ros.ground_truth import true_odometry
 from geoseg_ros.quaternion import rotation_of
+from geoseg_ros.training.data.odometry import BODY_FROM_OPTICAL
 from geoseg_ros.training.metrics.egomotion import aligning_scale, chain
-
-BODY_FROM_OPTICAL = np.array([[0.0, 0, 1], [-1, 0, 0], [0, -1, 0]])
-"""Axes of an optical frame (x right, y down, z forward) in those of a body (x forward, y left, z up), REP 103."""
 
 MAX_GAP = 500_000_000
 """Nanoseconds between two odometry messages between which no pose is known."""
