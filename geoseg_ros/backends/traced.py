@@ -1,4 +1,4 @@
-"""PyTorch without Python between the operations: on a CPU, where a frame is some thousand small ones, a sixth faster.
+"""PyTorch without Python between the operations: on a CPU, where a frame is some thousand small ones, that is faster.
 
 The stream's ordinary step (all heads, camera and previous frame known) is traced once for each image size and then
 replayed; every other step runs as in the eager backend.

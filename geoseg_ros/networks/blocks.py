@@ -10,8 +10,7 @@ class RepConv(nn.Module):
     """Convolution k×k, batch normalisation, the input added where size and width stay, ReLU unless ``activate`` is false.
 
     Re-parameterisable as in RepVGG (Ding et al., CVPR 2021): after ``fuse`` one convolution. Of RepVGG's branches only the
-    identity is kept, and that without normalisation: on a CPU the others cost more training time than they give, and
-    dense convolutions learn more per second than depthwise ones (README of training/recipes).
+    identity is kept, and that without normalisation: on a CPU the others cost more training time than they give,.
 
     Input B×C_in×H×W, output B×C_out×⌈H/stride⌉×⌈W/stride⌉.
     """

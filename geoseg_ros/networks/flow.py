@@ -18,6 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from geoseg_ros.networks.blocks import Readout, RepConv
+from geoseg_ros.networks.decoder import upsample_to
 from geoseg_ros.projection import warp
 
 FINE, MIDDLE, COARSE = LEVEL_STRIDES = (4, 8, 16)
@@ -215,7 +216,7 @@ class FlowHead(nn.Module):
         self, current: Sequence[Tensor], previous: Sequence[Tensor], coarse: LevelEstimate, prior: Tensor | None
     ) -> LevelEstimate:
         """The estimate at 1/8: around the prior B×2×H/8×W/8 with the coarse estimate as alternative, or around the latter."""
-        flow, hidden = _resize(coarse.flow, current[1]), _resize(coarse.hidden, current[1])
+        flow, hidden = upsample_to(coarse.flow, current[1]), upsample_to(coarse.hidden, current[1])
         start, alternative = (flow, None) if prior is None else (prior, flow)
         return self.levels[1](current[1], previous[1], start, MIDDLE, alternative, hidden)
 
@@ -223,13 +224,9 @@ class FlowHead(nn.Module):
         self, current: Sequence[Tensor], previous: Sequence[Tensor], middle: LevelEstimate, prior: Tensor | None
     ) -> LevelEstimate:
         """The estimate at 1/4: around the middle one, with the prior B×2×H/4×W/4 as alternative."""
-        flow, hidden = _resize(middle.flow, current[0]), _resize(middle.hidden, current[0])
+        flow, hidden = upsample_to(middle.flow, current[0]), upsample_to(middle.hidden, current[0])
         return self.levels[0](current[0], previous[0], flow, FINE, prior, hidden)
 
     def half(self, fine: LevelEstimate) -> Tensor:
         """Flow at half size, B×2×H/2×W/2 in full-size pixels."""
         return convex_upsample(fine.flow, self.upsample_weights(fine.hidden), CONVEX_FACTOR)
-
-
-def _resize(x: Tensor, reference: Tensor) -> Tensor:
-    return F.interpolate(x, size=reference.shape[-2:], mode="bilinear", align_corners=False)

@@ -23,17 +23,10 @@ from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
 
 from geoseg_ros.camera import PinholeCamera
 from geoseg_ros.errors import ConfigError, GeosegError
+from geoseg_ros.progress import progress_bar
 from geoseg_ros.training.data.synthetic.config import StreetConfig, random_config
 from geoseg_ros.training.data.synthetic.street import SyntheticStreet
 
@@ -117,17 +110,10 @@ def generate_dataset(
                 f"{place} holds {found[0]} frames of {found[1]}x{found[2]}, expected "
                 f"{frames_per_sequence} of {width}x{height}: choose another folder"
             )
-    columns = (
-        TextColumn("rendering streets"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-    )
     spawn = get_context("spawn")  # a forked child would inherit locks that the caller's threads hold
     executor = ProcessPoolExecutor(workers, spawn, initializer=_single_threaded)
-    with Progress(*columns) as progress, executor as pool:
-        bar = progress.add_task("", total=sequences, completed=sequences - len(missing))
+    with progress_bar() as progress, executor as pool:
+        bar = progress.add_task("rendering streets", total=sequences, completed=sequences - len(missing))
         jobs = [
             pool.submit(write_sequence, folder, seed, frames_per_sequence, width, height) for seed in missing
         ]
