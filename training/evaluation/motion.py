@@ -5,13 +5,12 @@ from __future__ import annotations
 from geoseg_ros.camera import PinholeCamera
 from geoseg_ros.errors import ConfigError
 from geoseg_ros.training.data import files
+from geoseg_ros.training.data.folders import ASSUMED_FOCAL
 from geoseg_ros.training.evaluation.suite import NANOSECONDS, Bench, Score, SuiteResult
 from geoseg_ros.training.metrics.motion import MotionMetric
 
 SEQUENCES = ("car-shadow", "drift-straight", "scooter-black")
 FPS = 24
-ASSUMED_FOCAL = 0.9
-"""Focal length over image width, assumed since DAVIS gives no intrinsics."""
 
 
 def davis(bench: Bench) -> SuiteResult:
