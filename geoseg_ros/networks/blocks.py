@@ -10,7 +10,8 @@ class RepConv(nn.Module):
     """Convolution k×k, batch normalisation, the input added where size and width stay, ReLU unless ``activate`` is false.
 
     Re-parameterisable as in RepVGG (Ding et al., CVPR 2021): after ``fuse`` one convolution. Of RepVGG's branches only the
-    identity is kept, and that without normalisation: on a CPU the others cost more training time than they give,.
+    identity is kept, and that without normalisation: on a CPU the others cost more training time than they give. A block
+    that keeps its shape starts as the identity (Goyal et al., 2017), so that one can be added to a trained network.
 
     Input B×C_in×H×W, output B×C_out×⌈H/stride⌉×⌈W/stride⌉.
     """
@@ -20,6 +21,8 @@ class RepConv(nn.Module):
         self.conv = nn.Conv2d(c_in, c_out, kernel, stride, kernel // 2, bias=False)
         self.norm = nn.BatchNorm2d(c_out)
         self.keeps_shape = c_in == c_out and stride == 1
+        if self.keeps_shape:
+            nn.init.zeros_(self.norm.weight)
         self.activation = nn.ReLU(inplace=True) if activate else nn.Identity()
 
     def forward(self, x: Tensor) -> Tensor:

@@ -75,8 +75,9 @@ class DenseHead(nn.Module):
         self.narrow = RepConv(TopDownDecoder.widths[0], width, 3)
         self.lateral = RepConv(encoder_channels[0] + position.CHANNELS, width, 1, activate=False)
         self.refine = RepConv(width, width, 3)
+        self.sharpen = RepConv(width, width, 3)
         self.predict = last(width, out_channels, 3, padding=1)
 
     def forward(self, decoded: Decoded) -> Tensor:
         x = upsample_to(self.narrow(decoded.coarse), decoded.fine) + self.lateral(decoded.fine)
-        return self.predict(self.refine(F.relu(x)))
+        return self.predict(self.sharpen(self.refine(F.relu(x))))

@@ -33,16 +33,22 @@ class LiteEncoder(nn.Module):
     """Encoder of re-parameterisable blocks, small enough for a mobile CPU (after RepVGG, Ding et al., CVPR 2021)."""
 
     channels = (32, 48, 96, 160, 256)
-    depths = (2, 3, 4, 2)
+    stem_depth = 2
+    depths = (3, 4, 4, 2)
 
     def __init__(self):
         super().__init__()
         self.normalize = Normalize()
-        self.stem = RepConv(3, self.channels[0], 3, stride=2)
-        self.stages = nn.ModuleList()
-        for c_in, c_out, depth in zip(self.channels, self.channels[1:], self.depths):
-            blocks = [RepConv(c_out, c_out, 3) for _ in range(depth - 1)]
-            self.stages.append(nn.Sequential(RepConv(c_in, c_out, 3, stride=2), *blocks))
+        self.stem = self._stage(3, self.channels[0], self.stem_depth)
+        self.stages = nn.ModuleList(
+            self._stage(c_in, c_out, depth) for c_in, c_out, depth in zip(self.channels, self.channels[1:], self.depths)
+        )
+
+    @staticmethod
+    def _stage(c_in: int, c_out: int, depth: int) -> nn.Sequential:
+        """Half the size, then ``depth`` − 1 more blocks."""
+        blocks = [RepConv(c_out, c_out, 3) for _ in range(depth - 1)]
+        return nn.Sequential(RepConv(c_in, c_out, 3, stride=2), *blocks)
 
     def forward(self, image: Tensor) -> list[Tensor]:
         features = [self.stem(self.normalize(image))]

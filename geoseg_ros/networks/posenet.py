@@ -48,7 +48,7 @@ def pair_encoder(name: str) -> nn.Module:
     encoder = create_encoder(name)
     encoder.normalize = nn.Identity()
     if isinstance(encoder, LiteEncoder):
-        encoder.stem = RepConv(6, encoder.channels[0], 3, stride=2)
+        encoder.stem[0] = RepConv(6, encoder.channels[0], 3, stride=2)
     else:
         encoder.conv1 = nn.Conv2d(6, encoder.channels[0], 7, 2, 3, bias=False)
     return encoder
