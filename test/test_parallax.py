@@ -1,4 +1,5 @@
-"""Depth corrected by parallax: near things follow the flow, far, standing, moving and contradictory ones do not."""
+"""Depth corrected by parallax: near things follow the flow, far, standing, moving and contradictory ones do not; and the
+head that starts from there."""
 
 from __future__ import annotations
 
@@ -7,7 +8,7 @@ import math
 import pytest
 import torch
 
-from geoseg_ros.networks.parallax import DEPTH_STD, FLOW_STD, correct_depth
+from geoseg_ros.networks.parallax import DEPTH_STD, FLOW_STD, ParallaxHead, log_correction, measure_parallax
 from geoseg_ros.projection import pose_from_vector, rigid_flow, rigid_flow_and_parallax
 
 INTRINSICS = torch.tensor([[[370.0, 0, 63.5], [0, 365.0, 31.5], [0, 0, 1]]])
@@ -19,6 +20,10 @@ def scene():
     torch.manual_seed(5)
     truth = 3 + 30 * torch.rand(1, 1, 64, 128)
     return truth, truth * torch.exp(0.2 * torch.randn_like(truth)), rigid_flow(truth, INTRINSICS, DRIVE)[0]
+
+
+def correct_depth(depth, flow, intrinsics, pose, moving):
+    return depth * torch.exp(-log_correction(measure_parallax(depth, flow, intrinsics, pose, moving)))
 
 
 def error(depth, truth, where=slice(None)):
@@ -75,3 +80,40 @@ def test_parallax_is_the_derivative_of_flow_by_log_inverse_depth():
     torch.testing.assert_close(parallax, (ahead - behind) / (2 * step), rtol=1e-5, atol=1e-6)
     torch.testing.assert_close(flow, rigid_flow(truth, matrix, pose)[0])
     assert valid.all()
+
+
+def head_and_inputs():
+    torch.manual_seed(6)
+    head = ParallaxHead(hidden=5, decoded=7)
+    _, seen, flow = scene()
+    return head, (seen, measure_parallax(seen, flow, INTRINSICS, DRIVE, STILL), torch.randn(1, 5, 32, 64), torch.randn(1, 7, 32, 64))
+
+
+def test_an_untrained_head_applies_the_filter_gain():
+    head, (seen, parallax, hidden, decoded) = head_and_inputs()
+    trusted = parallax._replace(trust=parallax.trust / (1 + math.exp(-3.0)))
+    torch.testing.assert_close(head(seen, parallax, hidden, decoded), seen * torch.exp(-log_correction(trusted)))
+
+
+def test_the_head_learns_the_noise_of_the_flow():
+    """Flow that is pure noise along the epipolar line: the head learns to leave depth alone."""
+    head, (_, _, hidden, decoded) = head_and_inputs()
+    truth, _, flow = scene()
+    parallax = measure_parallax(truth, flow, INTRINSICS, DRIVE, STILL)
+    noisy = parallax._replace(along=20 * torch.randn_like(parallax.along))
+    optimizer = torch.optim.Adam(head.parameters(), 0.02)
+    losses = []
+    for _ in range(40):
+        loss = (head(truth, noisy, hidden, decoded) / truth).log().abs().mean()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    assert losses[-1] < 0.3 * losses[0]
+
+
+def test_corrections_are_bounded():
+    head, (seen, parallax, hidden, decoded) = head_and_inputs()
+    torch.nn.init.constant_(head.predict.bias, 50.0)
+    wild = parallax._replace(along=parallax.along * 1e4)
+    assert (head(seen, wild, hidden, decoded) / seen).log().abs().max() <= 1.4 + 1e-4

@@ -9,23 +9,45 @@ unit of ln r; so the most likely correction of ln r is the filter gain (Kalman 1
 
 Near things, where g is many pixels, follow the flow; far ones, and all when the camera stands, keep the picture's depth.
 What moves by itself keeps it too, and the less a flow vector lies on the epipolar line the less it says.
+
+How wrong depth and flow are differs from place to place, and both are wrong in company: a façade whose depth is off takes
+its neighbours along. So a small head, told what is above, corrects the ratio of the variances and the trust, and adds
+what it knows from around.
 """
 
 from __future__ import annotations
 
-import torch
-from torch import Tensor
+from collections.abc import Sequence
+from typing import NamedTuple
 
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from geoseg_ros.networks.blocks import Readout, RepConv
+from geoseg_ros.networks.decoder import upsample_to
 from geoseg_ros.projection import rigid_flow_and_parallax
 
 FLOW_STD = 0.5
 DEPTH_STD = 0.2
 MAX_CORRECTION = 0.7
 """Of ln r: a factor of two."""
+FIRST_TRUST = 3.0
+"""Raw: a sigmoid makes it 0.95."""
 
 
-def correct_depth(depth: Tensor, flow: Tensor, intrinsics: Tensor, pose: Tensor, moving: Tensor) -> Tensor:
-    """Depth B×1×H×W in metres with the parallax of the flow taken into account.
+class Parallax(NamedTuple):
+    """What a flow says of depth, each B×1×H×W: ``along``, g·(flow − f), and ``squared``, g·g, in pixels²; ``across``, the
+    squared distance of the flow from the epipolar line; ``trust`` in 0…1."""
+
+    along: Tensor
+    squared: Tensor
+    across: Tensor
+    trust: Tensor
+
+
+def measure_parallax(depth: Tensor, flow: Tensor, intrinsics: Tensor, pose: Tensor, moving: Tensor) -> Parallax:
+    """The parallax of a flow against the depth that it shall correct.
 
     Args:
         depth: B×1×H×W in metres.
@@ -39,6 +61,54 @@ def correct_depth(depth: Tensor, flow: Tensor, intrinsics: Tensor, pose: Tensor,
     along = (gradient * residual).sum(1, keepdim=True)
     squared = gradient.square().sum(1, keepdim=True)
     across = residual.square().sum(1, keepdim=True) - along.square() / squared.clamp(min=1e-6)
-    trust = (1 - moving) * valid / (1 + across.clamp(min=0) / FLOW_STD**2)
-    correction = trust * along / (squared + (FLOW_STD / DEPTH_STD) ** 2)
-    return depth * torch.exp(-correction.clamp(-MAX_CORRECTION, MAX_CORRECTION))
+    across = across.clamp(min=0)
+    return Parallax(along, squared, across, (1 - moving) * valid / (1 + across / FLOW_STD**2))
+
+
+def log_correction(parallax: Parallax, variance_ratio: Tensor | float = (FLOW_STD / DEPTH_STD) ** 2) -> Tensor:
+    """The correction of ln r, B×1×H×W, for a ratio of the variances of flow and ln r in pixels²."""
+    correction = parallax.trust * parallax.along / (parallax.squared + variance_ratio)
+    return correction.clamp(-MAX_CORRECTION, MAX_CORRECTION)
+
+
+class ParallaxHead(nn.Module):
+    """The most likely depth from the picture's depth and the flow; decides at 1/4, corrects at 1/2.
+
+    Reads the other heads' outputs and sends no gradient back to them.
+    """
+
+    def __init__(self, hidden: int, decoded: int, widths: Sequence[int] = (32, 32, 32, 32)):
+        super().__init__()
+        layers = [RepConv(6 + hidden + decoded, widths[0], 1)]
+        layers.extend(RepConv(a, b, 3) for a, b in zip(widths, widths[1:]))
+        self.trunk = nn.Sequential(*layers)
+        self.predict = Readout(widths[-1], 3, 1)
+        nn.init.zeros_(self.predict.weight)
+        with torch.no_grad():
+            self.predict.bias.copy_(torch.tensor([0.0, FIRST_TRUST, 0.0]))
+
+    def forward(self, depth: Tensor, parallax: Parallax, hidden: Tensor, decoded: Tensor) -> Tensor:
+        """Corrected depth.
+
+        Args:
+            depth: B×1×H/2×W/2 in metres.
+            parallax: at that size.
+            hidden: B×C×H/4×W/4, hidden features of the finest flow level.
+            decoded: B×C'×H/4×W/4, what the decoder says of the picture.
+        """
+        known = torch.cat(
+            [
+                log_correction(parallax),
+                parallax.squared.log1p() / 4,
+                parallax.across.log1p() / 2,
+                parallax.trust,
+                (parallax.along / (parallax.squared + 1)).clamp(-1, 1),
+                depth.log() / 3,
+            ],
+            1,
+        )
+        known = F.avg_pool2d(known, 2).to(hidden.dtype, memory_format=torch.channels_last)
+        raw = upsample_to(self.predict(self.trunk(torch.cat([known, hidden, decoded], 1))), depth)
+        ratio = (FLOW_STD / DEPTH_STD) ** 2 * raw[:, :1].clamp(-6, 6).exp()
+        parallax = parallax._replace(trust=parallax.trust * raw[:, 1:2].sigmoid())
+        return depth * torch.exp(-log_correction(parallax, ratio) - MAX_CORRECTION * raw[:, 2:].tanh())

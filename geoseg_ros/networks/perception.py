@@ -24,7 +24,7 @@ from geoseg_ros.networks.decoder import Decoded, DenseHead, TopDownDecoder
 from geoseg_ros.networks.encoder import create_encoder
 from geoseg_ros.networks.flow import FINE, MIDDLE, FlowEstimate, FlowHead
 from geoseg_ros.networks.motion import MotionHead
-from geoseg_ros.networks.parallax import correct_depth
+from geoseg_ros.networks.parallax import ParallaxHead, measure_parallax
 from geoseg_ros.networks.pose import PoseHead, grid_intrinsics, still_scene_flow
 from geoseg_ros.networks.position import assumed_intrinsics, position_pyramid
 
@@ -82,6 +82,7 @@ class PerceptionNet(nn.Module):
         self.flow_head = FlowHead(channels)
         self.pose_head = PoseHead(FlowHead.estimator_widths[2][-1], FlowHead.estimator_widths[1][-1])
         self.motion_head = MotionHead(config.classes, FlowHead.estimator_widths[0][-1])
+        self.parallax_head = ParallaxHead(FlowHead.estimator_widths[0][-1], TopDownDecoder.widths[0])
         nn.init.constant_(self.depth_head.predict.bias, -3.5)
 
     def decode(self, features: Sequence[Tensor], intrinsics: Tensor) -> Decoded:
@@ -154,8 +155,7 @@ class PerceptionNet(nn.Module):
             pose = poses[-1] if poses else None
             if poses and "motion" in heads:
                 motion = self.own_motion(flow, logits, depth)
-                moving = F.avg_pool2d(motion.sigmoid(), 2)
-                depth = correct_depth(depth, flow.half / 2, grid_intrinsics(intrinsics, 2), pose, moving)
+                depth = self.corrected_depth(depth, flow, intrinsics, pose, motion, decoded)
         return PerceptionOutput(
             logits,
             None if depth is None else double_depth(depth),
@@ -175,6 +175,18 @@ class PerceptionNet(nn.Module):
         return self.motion_head(
             fine.flow.detach(), flow.still, fine.hidden.detach(), logits.detach(), depth.detach()
         )
+
+    def corrected_depth(
+        self, depth: Tensor, flow: FlowEstimate, intrinsics: Tensor, pose: Tensor, motion: Tensor, decoded: Decoded
+    ) -> Tensor:
+        """Depth at half size with the parallax of the flow taken into account, B×1×H/2×W/2.
+
+        Like own motion it is the last to know, and sends no gradient back.
+        """
+        depth, moving = depth.detach(), F.avg_pool2d(motion.detach().sigmoid(), 2)
+        half = flow.half.detach() / 2
+        parallax = measure_parallax(depth, half, grid_intrinsics(intrinsics, 2), pose.detach(), moving)
+        return self.parallax_head(depth, parallax, flow.levels[0].hidden.detach(), decoded.coarse.detach())
 
     def for_inference(self) -> PerceptionNet:
         """Evaluation mode with re-parameterised blocks folded into plain convolutions, in place."""

@@ -8,6 +8,7 @@ from the mixture. Then, per source:
   error; the sky counts as ``far``.
 - ``flow``: multi-level supervision, of the matches too; pairs without ground truth learn from census, smoothness and occlusion (methods.md §6).
 - ``motion``: binary cross-entropy of the motion head, and soft Jaccard.
+- ``parallax``: the losses of depth once more, of the depth that the flow has corrected.
 - ``previous_from_current``: rotation and translation of the pose head.
 - pairs without depth: photometric reprojection through the known pose, else the predicted one (Monodepth2, methods.md §3).
 
@@ -31,6 +32,7 @@ from geoseg_ros.bundle import Bundle
 from geoseg_ros.colorize import colorize_depth, colorize_flow, colorize_semantic
 from geoseg_ros.labels import LabelSet, label_set, union_map
 from geoseg_ros.networks import create_network
+from geoseg_ros.networks.decoder import Decoded
 from geoseg_ros.networks.flow import LEVEL_STRIDES, FlowEstimate
 from geoseg_ros.networks.perception import double_depth
 from geoseg_ros.projection import inverse_warp
@@ -91,6 +93,7 @@ class JointLoss:
     unsupervised_flow: float = 0.5
     motion: float = 1.0
     motion_jaccard: float = 0.0
+    parallax: float = 1.0
     pose: float = 1.0
     photometric: float = 1.0
     smoothness: float = 1e-3
@@ -172,7 +175,7 @@ class JointTask:
         if "depth" in data and self.learns_stills:
             losses.update(self._depth(depth, data["depth"], step))
         if part.previous_state is not None:
-            motion_losses, pose = self._motion(part, logits, depth, step)
+            motion_losses, pose = self._motion(part, decoded, logits, depth, step)
             losses.update(motion_losses)
         pose = data.get("previous_from_current", pose)
         if "depth" not in data and pose is not None and (self.learns_stills or pose.requires_grad):
@@ -193,9 +196,9 @@ class JointTask:
         return losses
 
     def _motion(
-        self, part: _Part, logits: Tensor | None, depth: Tensor, step: int
+        self, part: _Part, decoded: Decoded, logits: Tensor | None, depth: Tensor, step: int
     ) -> tuple[dict[str, Tensor], Tensor]:
-        """Losses of flow, pose and own motion; and the predicted pose."""
+        """Losses of flow, pose, own motion and corrected depth; and the predicted pose."""
         losses: dict[str, Tensor] = {}
         data, intrinsics = part.batch, part.batch["K"]
         prior = step % STEPS_PER_BLIND_FLOW > 0
@@ -216,6 +219,11 @@ class JointTask:
             losses["motion"] = motion_loss(moving, data["motion"], positive_weight=2.0)
             if self.loss.motion_jaccard:
                 losses["motion_jaccard"] = motion_jaccard_loss(moving, data["motion"])
+            if "depth" in data and self.loss.parallax:
+                with self.autocast():
+                    corrected = self.network.corrected_depth(depth, flow, intrinsics, poses[-1], moving, decoded)
+                terms = self._depth(corrected, data["depth"], step)
+                losses["parallax"] = sum(getattr(self.loss, name) * value for name, value in terms.items())
         if "previous_from_current" in data:
             losses["pose"] = sum(pose_loss(pose, data["previous_from_current"]) for pose in poses)
         return losses, poses[-1]
