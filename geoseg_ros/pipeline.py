@@ -271,14 +271,12 @@ def _ego_motion(estimate: PoseEstimate, dt: float, scale: Scale) -> EgoMotion:
 
 
 def _heads(outputs: Collection[str]) -> frozenset[str]:
-    """The network's heads that the outputs need: depth, for its correction by parallax, needs all."""
-    if {"motion", "depth"} & set(outputs):
+    """The network's heads that the outputs need: depth and flow, which correct each other by parallax, need all."""
+    if {"motion", "depth", "flow"} & set(outputs):
         return frozenset(HEADS)
     heads = set()
     if {"semantic", "confidence", "ego_motion"} & set(outputs):
         heads.add("semantic")
-    if "flow" in outputs:
-        heads.add("flow")
     if "ego_motion" in outputs:
         heads |= {"depth", "flow", "pose"}
     return frozenset(heads)

@@ -92,7 +92,7 @@ def head_and_inputs():
 def test_an_untrained_head_applies_the_filter_gain():
     head, (seen, parallax, hidden, decoded) = head_and_inputs()
     trusted = parallax._replace(trust=parallax.trust / (1 + math.exp(-3.0)))
-    torch.testing.assert_close(head(seen, parallax, hidden, decoded), seen * torch.exp(-log_correction(trusted)))
+    torch.testing.assert_close(head(seen, parallax, hidden, decoded)[0], seen * torch.exp(-log_correction(trusted)))
 
 
 def test_the_head_learns_the_noise_of_the_flow():
@@ -104,7 +104,7 @@ def test_the_head_learns_the_noise_of_the_flow():
     optimizer = torch.optim.Adam(head.parameters(), 0.02)
     losses = []
     for _ in range(40):
-        loss = (head(truth, noisy, hidden, decoded) / truth).log().abs().mean()
+        loss = (head(truth, noisy, hidden, decoded)[0] / truth).log().abs().mean()
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -116,4 +116,4 @@ def test_corrections_are_bounded():
     head, (seen, parallax, hidden, decoded) = head_and_inputs()
     torch.nn.init.constant_(head.predict.bias, 50.0)
     wild = parallax._replace(along=parallax.along * 1e4)
-    assert (head(seen, wild, hidden, decoded) / seen).log().abs().max() <= 1.4 + 1e-4
+    assert (head(seen, wild, hidden, decoded)[0] / seen).log().abs().max() <= 1.4 + 1e-4

@@ -12,7 +12,7 @@ What moves by itself keeps it too, and the less a flow vector lies on the epipol
 
 How wrong depth and flow are differs from place to place, and both are wrong in company: a façade whose depth is off takes
 its neighbours along. So a small head, told what is above, corrects the ratio of the variances and the trust, and adds
-what it knows from around.
+what it knows from around. In return the corrected depth corrects the flow of what stands still.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ FLOW_STD = 0.5
 DEPTH_STD = 0.2
 MAX_CORRECTION = 0.7
 """Of ln r: a factor of two."""
-FIRST_TRUST = 3.0
-"""Raw: a sigmoid makes it 0.95."""
+FIRST_TRUST, FIRST_SHARE = 3.0, -2.0
+"""Raw: a sigmoid makes them 0.95 and 0.12."""
 
 
 class Parallax(NamedTuple):
@@ -82,13 +82,13 @@ class ParallaxHead(nn.Module):
         layers = [RepConv(6 + hidden + decoded, widths[0], 1)]
         layers.extend(RepConv(a, b, 3) for a, b in zip(widths, widths[1:]))
         self.trunk = nn.Sequential(*layers)
-        self.predict = Readout(widths[-1], 3, 1)
+        self.predict = Readout(widths[-1], 4, 1)
         nn.init.zeros_(self.predict.weight)
         with torch.no_grad():
-            self.predict.bias.copy_(torch.tensor([0.0, FIRST_TRUST, 0.0]))
+            self.predict.bias.copy_(torch.tensor([0.0, FIRST_TRUST, 0.0, FIRST_SHARE]))
 
-    def forward(self, depth: Tensor, parallax: Parallax, hidden: Tensor, decoded: Tensor) -> Tensor:
-        """Corrected depth.
+    def forward(self, depth: Tensor, parallax: Parallax, hidden: Tensor, decoded: Tensor) -> tuple[Tensor, Tensor]:
+        """Corrected depth, and the share 0…1 of its rigid flow in the flow of what stands still: B×1×H/2×W/2 both.
 
         Args:
             depth: B×1×H/2×W/2 in metres.
@@ -111,4 +111,5 @@ class ParallaxHead(nn.Module):
         raw = upsample_to(self.predict(self.trunk(torch.cat([known, hidden, decoded], 1))), depth)
         ratio = (FLOW_STD / DEPTH_STD) ** 2 * raw[:, :1].clamp(-6, 6).exp()
         parallax = parallax._replace(trust=parallax.trust * raw[:, 1:2].sigmoid())
-        return depth * torch.exp(-log_correction(parallax, ratio) - MAX_CORRECTION * raw[:, 2:].tanh())
+        logarithm = log_correction(parallax, ratio) + MAX_CORRECTION * raw[:, 2:3].tanh()
+        return depth * torch.exp(-logarithm), raw[:, 3:].sigmoid()

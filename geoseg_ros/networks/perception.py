@@ -4,7 +4,7 @@
                     │          └─ depth (inverse depth of a canonical camera, scaled by the focal length)
                     └─ matching features ─ coarse flow to the previous frame's ─ pose (least squares, with depth)
                             │                                                     └─ rigid flow ─ full flow ─ motion
-                            └─ state for the next frame                    depth, flow, pose, motion ─ corrected depth
+                            └─ state for the next frame                    depth, flow, pose, motion ─ reconciled depth and flow
 
 The encoder runs once per frame for all heads; only the previous frame's matching features are kept.
 """
@@ -27,6 +27,7 @@ from geoseg_ros.networks.motion import MotionHead
 from geoseg_ros.networks.parallax import ParallaxHead, measure_parallax
 from geoseg_ros.networks.pose import PoseHead, grid_intrinsics, still_scene_flow
 from geoseg_ros.networks.position import assumed_intrinsics, position_pyramid
+from geoseg_ros.projection import rigid_flow
 
 HEADS = ("semantic", "depth", "flow", "pose", "motion")
 State = tuple[Tensor, Tensor, Tensor]
@@ -135,7 +136,7 @@ class PerceptionNet(nn.Module):
             intrinsics: B×3×3 of the image at this size; depth and pose need it. Semantics without it assume a camera.
             previous: ``state`` of the previous frame; flow and pose need it.
             heads: which of ``HEADS`` to run; with intrinsics, flow and pose run each other and depth; motion runs all, and
-                then depth is corrected by parallax (networks/parallax.py).
+                then depth and flow correct each other by parallax (networks/parallax.py).
         """
         features = self.encoder(image)
         state = self.flow_head.describe(features, image)
@@ -155,7 +156,7 @@ class PerceptionNet(nn.Module):
             pose = poses[-1] if poses else None
             if poses and "motion" in heads:
                 motion = self.own_motion(flow, logits, depth)
-                depth = self.corrected_depth(depth, flow, intrinsics, pose, motion, decoded)
+                depth, flow = self.reconcile(depth, flow, intrinsics, pose, motion, decoded)
         return PerceptionOutput(
             logits,
             None if depth is None else double_depth(depth),
@@ -176,17 +177,21 @@ class PerceptionNet(nn.Module):
             fine.flow.detach(), flow.still, fine.hidden.detach(), logits.detach(), depth.detach()
         )
 
-    def corrected_depth(
+    def reconcile(
         self, depth: Tensor, flow: FlowEstimate, intrinsics: Tensor, pose: Tensor, motion: Tensor, decoded: Decoded
-    ) -> Tensor:
-        """Depth at half size with the parallax of the flow taken into account, B×1×H/2×W/2.
+    ) -> tuple[Tensor, FlowEstimate]:
+        """Depth B×1×H/2×W/2 corrected by the parallax of the flow, then the flow of what stands still by that depth.
 
-        Like own motion it is the last to know, and sends no gradient back.
+        Like own motion this is the last to know, and sends no gradient back; nor does the flow to the corrected depth.
         """
-        depth, moving = depth.detach(), F.avg_pool2d(motion.detach().sigmoid(), 2)
-        half = flow.half.detach() / 2
-        parallax = measure_parallax(depth, half, grid_intrinsics(intrinsics, 2), pose.detach(), moving)
-        return self.parallax_head(depth, parallax, flow.levels[0].hidden.detach(), decoded.coarse.detach())
+        depth, pose, half = depth.detach(), pose.detach(), flow.half.detach()
+        moving = F.avg_pool2d(motion.detach().sigmoid(), 2)
+        matrix = grid_intrinsics(intrinsics, 2)
+        parallax = measure_parallax(depth, half / 2, matrix, pose, moving)
+        depth, share = self.parallax_head(depth, parallax, flow.levels[0].hidden.detach(), decoded.coarse.detach())
+        still, valid = rigid_flow(depth.detach(), matrix, pose)
+        half = half + share * (1 - moving) * valid * (2 * still - half)
+        return depth, flow._replace(half=half)
 
     def for_inference(self) -> PerceptionNet:
         """Evaluation mode with re-parameterised blocks folded into plain convolutions, in place."""

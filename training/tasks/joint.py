@@ -8,7 +8,7 @@ from the mixture. Then, per source:
   error; the sky counts as ``far``.
 - ``flow``: multi-level supervision, of the matches too; pairs without ground truth learn from census, smoothness and occlusion (methods.md §6).
 - ``motion``: binary cross-entropy of the motion head, and soft Jaccard.
-- ``parallax``: the losses of depth once more, of the depth that the flow has corrected.
+- ``parallax``: the losses of depth and flow once more, after they have corrected each other.
 - ``previous_from_current``: rotation and translation of the pose head.
 - pairs without depth: photometric reprojection through the known pose, else the predicted one (Monodepth2, methods.md §3).
 
@@ -198,7 +198,7 @@ class JointTask:
     def _motion(
         self, part: _Part, decoded: Decoded, logits: Tensor | None, depth: Tensor, step: int
     ) -> tuple[dict[str, Tensor], Tensor]:
-        """Losses of flow, pose, own motion and corrected depth; and the predicted pose."""
+        """Losses of flow, pose, own motion and of what they correct in each other; and the predicted pose."""
         losses: dict[str, Tensor] = {}
         data, intrinsics = part.batch, part.batch["K"]
         prior = step % STEPS_PER_BLIND_FLOW > 0
@@ -219,10 +219,11 @@ class JointTask:
             losses["motion"] = motion_loss(moving, data["motion"], positive_weight=2.0)
             if self.loss.motion_jaccard:
                 losses["motion_jaccard"] = motion_jaccard_loss(moving, data["motion"])
-            if "depth" in data and self.loss.parallax:
+            if {"depth", "flow"} <= data.keys() and self.loss.parallax:
                 with self.autocast():
-                    corrected = self.network.corrected_depth(depth, flow, intrinsics, poses[-1], moving, decoded)
-                terms = self._depth(corrected, data["depth"], step)
+                    depth, flow = self.network.reconcile(depth, flow, intrinsics, poses[-1], moving, decoded)
+                terms = self._depth(depth, data["depth"], step)
+                terms["flow"] = multilevel_flow_loss((flow.full,), data["flow"], (1.0,), exponent=FLOW_EXPONENT)
                 losses["parallax"] = sum(getattr(self.loss, name) * value for name, value in terms.items())
         if "previous_from_current" in data:
             losses["pose"] = sum(pose_loss(pose, data["previous_from_current"]) for pose in poses)
