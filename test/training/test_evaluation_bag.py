@@ -245,8 +245,12 @@ def replace(path: Path, topic: str, out: Path, fields: dict, msgtype: str = IMAG
     ("topic", "array", "encoding", "sentence"),
     [
         ("depth/image", np.zeros((4, 4, 2), np.float32), "32FC2", "encoding is '32FC2', expected 32FC1 or 16UC1"),
-        ("semantic/image", np.zeros((12, 16), np.uint8), "mono8", "at 1700000000.000 s is 16×12, expected 32×24 as the image"),
-        ("flow/image", np.zeros((12, 16, 2), np.float32), "32FC2", "is 16×12, expected 32×24 as the image"),
+        ("semantic/image", np.zeros((12, 16), np.uint8), "mono8", "at 1700000000.000 s: size is 16×12, expected 32×24 as the image"),
+        (
+            "semantic/image", np.full((HEIGHT, WIDTH), 18, np.uint8), "mono8",
+            "class is 18, expected 0 to 10 or 255 of the model's labels camvid_11",
+        ),  # fmt: skip
+        ("flow/image", np.zeros((12, 16, 2), np.float32), "32FC2", "size is 16×12, expected 32×24 as the image"),
     ],
 )
 def test_ground_truth_of_the_wrong_kind_is_named_and_left_out(tmp_path, topic, array, encoding, sentence):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
@@ -35,10 +36,11 @@ class TruthImages:
 
     def __init__(self, bag: BagReader, labels: LabelSet) -> None:
         self.topics = truth_topics(bag.topics)
+        self._labels = labels
         self.notes: list[str] = []
         for topic in self.topics.values():
             require_topic(bag.topics, bag.path, topic, (IMAGE,))
-        classes = _classes(bag, self.topics.get("semantic"))
+        classes = _classes(bag, self.topics["semantic"]) if "semantic" in self.topics else None
         if classes not in (None, labels.names):
             del self.topics["semantic"]
             self.notes.append(
@@ -50,26 +52,31 @@ class TruthImages:
         """What is known of a frame, by name: arrays of the image's size, depth of any; ``report`` hears what is not usable."""
         truth = {}
         for name, message in self._groups.take(frame.stamp).items():
-            where = f"{self.topics[name]} at {frame.stamp / 1e9:.3f} s"
-            if message.encoding not in ENCODINGS[name]:
-                report(f"{where}: encoding is '{message.encoding}', expected {' or '.join(ENCODINGS[name])}")
-                continue
             try:
-                array = decode_array(message)
+                truth[name] = self._checked(name, message, frame.image.shape[:2])
             except ImageError as error:
-                report(f"{where}: {error}")
-                continue
-            if name != "depth" and array.shape[:2] != frame.image.shape[:2]:
-                found, expected = (f"{shape[1]}×{shape[0]}" for shape in (array.shape, frame.image.shape))
-                report(f"{where} is {found}, expected {expected} as the image")
-                continue
-            truth[name] = array
+                report(f"{self.topics[name]} at {frame.stamp / 1e9:.3f} s: {error}")
         return truth
 
+    def _checked(self, name: str, message: Any, shape: tuple[int, int]) -> np.ndarray:
+        """The array of a message; ImageError where it cannot be compared with an output of ``shape`` (height, width)."""
+        if message.encoding not in ENCODINGS[name]:
+            raise ImageError(f"encoding is '{message.encoding}', expected {' or '.join(ENCODINGS[name])}")
+        array = decode_array(message)
+        if name != "depth" and array.shape[:2] != shape:
+            found, expected = (f"{width}×{height}" for height, width in (array.shape[:2], shape))
+            raise ImageError(f"size is {found}, expected {expected} as the image")
+        if name == "semantic":
+            unknown = array[(array >= len(self._labels.names)) & (array != self._labels.ignore)]
+            if unknown.size:
+                expected = f"0 to {len(self._labels.names) - 1} or {self._labels.ignore}"
+                raise ImageError(f"class is {unknown[0]}, expected {expected} of the model's labels {self._labels.name}")
+        return array
 
-def _classes(bag: BagReader, semantic: str | None) -> tuple[str, ...] | None:
+
+def _classes(bag: BagReader, semantic: str) -> tuple[str, ...] | None:
     """The names in ``label_info`` beside a topic of class ids, in order of the ids; None where there is none."""
-    topic = f"{(semantic or '').rpartition('/')[0]}/label_info"
+    topic = f"{semantic.rpartition('/')[0]}/label_info"
     if topic not in bag.topics or bag.topics[topic].msgtype != LABEL_INFO_TYPE:
         return None
     messages = bag.messages([topic])
