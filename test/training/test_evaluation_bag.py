@@ -245,7 +245,7 @@ def replace(path: Path, topic: str, out: Path, fields: dict, msgtype: str = IMAG
     ("topic", "array", "encoding", "sentence"),
     [
         ("depth/image", np.zeros((4, 4, 2), np.float32), "32FC2", "encoding is '32FC2', expected 32FC1 or 16UC1"),
-        ("semantic/image", np.zeros((12, 16), np.uint8), "mono8", "at 1700000000.000 s: size is 16×12, expected 32×24 as the image"),
+        ("semantic/image", np.zeros((12, 16), np.uint8), "mono8", "0.000 s: size is 16×12, expected 32×24 as the image"),
         (
             "semantic/image", np.full((HEIGHT, WIDTH), 18, np.uint8), "mono8",
             "class is 18, expected 0 to 10 or 255 of the model's labels camvid_11",
@@ -262,6 +262,22 @@ def test_ground_truth_of_the_wrong_kind_is_named_and_left_out(tmp_path, topic, a
     name = topic.split("/")[3]
     assert not any(score.startswith(name) for score in values(review))
     assert any(note.startswith(f"{name} is not judged: no image had a") for note in review.result.notes)
+
+
+def test_flow_from_an_image_that_is_missing_is_not_judged(tmp_path):
+    path = write_bag(tmp_path / "bag", 6)
+    with BagReader(path) as bag, BagWriter(tmp_path / "broken") as copy:
+        for topic, stamp, kind, data in bag.raw_messages():
+            if topic == "/camera/image_raw" and stamp == START + 3 * PERIOD:
+                header = {"stamp": stamp, "frame_id": CAMERA.frame_id}
+                copy.write(topic, IMAGE, {"header": header, "encoding": "nonsense", "width": 1, "height": 1}, stamp)
+            else:
+                copy.write_raw(topic, kind, data, stamp)
+    answers = [answer(index) for index in (0, 1, 2, 4, 5)]
+    answers[3]["flow"] = answers[3]["flow"] + np.float32(100)
+    review = judge(tmp_path / "broken", answers)
+    assert review.result.frames == 5 and values(review)["flow EPE"] == pytest.approx(3.0)
+    assert review.result.notes[0].startswith("/camera/image_raw at 1700000000.300 s: encoding is 'nonsense', expected")
 
 
 def test_topics_of_another_type_are_refused(tmp_path):
@@ -442,7 +458,9 @@ def test_the_command_prints_and_writes_everything(tmp_path, capsys):
     torch.manual_seed(0)
     network = create_network("perception", {"encoder": "lite"})
     bundle = Bundle("perception", {"encoder": "lite"}, CAMVID_11, (64, 64), weights=network.state_dict())
-    model, path = tmp_path / "model.safetensors", write_bag(tmp_path / "bag", 6)
+    small = encode_image(np.zeros((12, 16, 2), np.float32), "32FC2")
+    path = replace(write_bag(tmp_path / "whole", 6), "/camera/gt/flow/image", tmp_path / "bag", small)
+    model = tmp_path / "model.safetensors"
     save_bundle(bundle, model)
     written = ["--json", str(tmp_path / "scores.json"), "--report", str(tmp_path / "page")]
     assert main(["evaluate", str(model), "--bag", str(path), "--device", "cpu", *written]) == 0
@@ -450,6 +468,8 @@ def test_the_command_prints_and_writes_everything(tmp_path, capsys):
     scores = {score["name"]: score["value"] for score in content["suites"][str(path)]["scores"]}
     assert {"depth AbsRel, metric", "translation error, aligned", "rotation error", "ATE, aligned", "semantic mIoU"} <= set(scores)
     printed = capsys.readouterr().out
+    note = "/camera/gt/flow/image at 1700000000.000 s: size is 16×12, expected 32×24 as the image"
+    assert content["suites"][str(path)]["notes"][0] == note and note in " ".join(printed.split())
     assert f"{scores['depth AbsRel, metric']:.3f}" in printed and "page/report.html" in printed
     assert (tmp_path / "page" / "report.html").read_text().startswith("<!doctype html>")
 

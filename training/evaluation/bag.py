@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from geoseg_ros.bags import BagReader
-from geoseg_ros.errors import BagError
+from geoseg_ros.errors import BagError, GeosegError, ImageError
 from geoseg_ros.frames import Frame
 from geoseg_ros.frames.bag import BagFrames
 from geoseg_ros.ground_truth import TRUTH, TRUTH_ODOMETRY
@@ -77,7 +77,7 @@ def judge_bag(
             problem = "; ".join(truth.notes) or f"expected topics that end in {expected}; found {found}"
             raise BagError(f"{path} has no ground truth, {problem}")
         judge = _Judge(pipeline, protocol, {*truth.topics, *(["ego_motion"] if odometry else [])}, truth.notes)
-        frames = islice(source.frames(judge.leave_out), limit)
+        frames = islice(source.frames(judge.miss), limit)
         total = min(filter(None, (source.count, limit)), default=0)
         pipeline.reset()
         for index, frame in enumerate(track(frames, total, path.name)):
@@ -110,11 +110,12 @@ class _Judge:
         self._kept: list[Shown] = []
         self._stride = 1
         self._uncalibrated = self._moved = self._left_out = 0
+        self._missed = False
 
     def add(self, index: int, frame: Frame, truth: dict[str, np.ndarray]) -> None:
         """Judge the next frame; one whose stamp does not rise is left out."""
         if self.stamps and frame.stamp <= self.stamps[-1]:
-            self.leave_out(f"frame {index}: stamp {frame.stamp} ns is not after {self.stamps[-1]} ns; left out")
+            self.miss(ImageError(f"frame {index}: stamp {frame.stamp} ns is not after {self.stamps[-1]} ns; left out"))
             return
         result = self.pipeline.step(frame.image, frame.camera, frame.stamp, outputs=self.outputs)
         self._uncalibrated += frame.camera is None
@@ -130,11 +131,12 @@ class _Judge:
             scores = self.depth.add(result.depth, truth["depth"])
         if "semantic" in truth and result.semantic is not None:
             self.semantics.update(result.semantic, truth["semantic"])
-        if "flow" in truth and result.flow is not None and self._steps:
+        if "flow" in truth and result.flow is not None and self._steps and not self._missed:
             self.flow.update(result.flow, truth["flow"])
         if "motion" in truth and result.motion_mask is not None:
             self.motion.update(result.motion_mask, truth["motion"])
         self._keep(Shown(index, result, truth, scores))
+        self._missed = False
 
     def _keep(self, frame: Shown) -> None:
         """Every ``_stride``-th frame, twice as rarely whenever they become too many."""
@@ -142,6 +144,11 @@ class _Judge:
             self._kept.append(frame)
             if len(self._kept) > 2 * SHOWN:
                 self._kept, self._stride = self._kept[::2], 2 * self._stride
+
+    def miss(self, problem: GeosegError) -> None:
+        """Note an unusable calibration, or image: the true flow of the next one, which begins there, is not the model's."""
+        self._missed = self._missed or isinstance(problem, ImageError)
+        self.leave_out(problem)
 
     def leave_out(self, problem: object) -> None:
         """Note why something cannot be used."""

@@ -27,7 +27,7 @@ class Odometry:
     edges: Edges
 
     def camera_poses(self, stamps: np.ndarray, camera: str) -> np.ndarray:
-        """Poses N×4×4 of the frame ``camera`` (optical axes, metres) at stamps (N, ns); NaN outside the track and in gaps."""
+        """Poses N×4×4 of the frame ``camera`` (optical axes, metres) at N stamps (ns); NaN outside the track and in gaps."""
         mount = self._mount(camera)
         if mount is None:
             mount = np.eye(4)
