@@ -122,6 +122,9 @@ def test_without_a_predicted_pose_unknown_ones_teach_nothing():
         torch.testing.assert_close(losses[term], first[term])
     sum(losses.values()).backward()
     assert depth.grad[0].abs().sum() > 0 and (depth.grad[1] == 0).all()
+    assumed = data | {"intrinsics_known": torch.tensor([True, False])}
+    for term, value in joint._reprojection(assumed, depth, pose()).items():
+        torch.testing.assert_close(value, first[term])
     depth.grad = None
     nothing = joint._reprojection(data, depth, torch.full_like(poses, torch.nan))
     assert [value.item() for value in nothing.values()] == [0.0, 0.0]

@@ -13,6 +13,7 @@ from the mixture. Then, per source:
 - pairs without depth: photometric reprojection through the known pose, else the predicted one (Monodepth2, methods.md §3).
 
 Poses may be unknown (NaN) in some examples of a source: these teach no pose, and are reprojected through the predicted one.
+Examples of an assumed camera are not reprojected: they would teach the depth of another one.
 
 A recipe that freezes ``flow_head`` trains on single images: several times more of them per minute. One that freezes all that
 single images teach leaves out their losses.
@@ -238,8 +239,10 @@ class JointTask:
         return losses
 
     def _reprojection(self, data: dict[str, Tensor], depth: Tensor, pose: Tensor) -> dict[str, Tensor]:
-        """Of the examples whose pose is known; 0 where none is."""
+        """Of the examples whose pose and camera are known; 0 where none is."""
         known = _known(pose)
+        if "intrinsics_known" in data:
+            known = known & data["intrinsics_known"]
         if not known.any():
             return dict.fromkeys(("photometric", "smoothness"), 0 * depth.sum())
         current, previous, intrinsics = (data[key][known] for key in ("image_clean", "previous_clean", "K"))
