@@ -36,6 +36,9 @@ PLANE_STD = 0.1
 ODOMETRY_STD, ROAD_PLANE_STD, MODEL_STD = 0.01, 0.03, 0.2
 """What no number of samples takes away, relative: slip, the road's slope and the body's bounce, other scenes."""
 
+MEDIAN_LOSS = math.sqrt(math.pi / 2)
+"""Standard error of a median over that of a mean, for Gaussian samples."""
+
 TOLERANCE = 0.1
 """Relative error within which a scale counts as right in its confidence."""
 
@@ -103,12 +106,13 @@ class ScaleFilter:
 
     @property
     def relative_std(self) -> float:
-        """Standard error of the factor relative to it (1.4826 · MAD / √n, and what is systematic); inf while unknown."""
+        """Standard error of the factor relative to it: that of the median, √(π/2) · 1.4826 · MAD / √n, and what is
+        systematic; inf while unknown."""
         if not self.known:
             return math.inf
         logs = np.asarray(self._logs)
         spread = 1.4826 * float(np.median(np.abs(logs - np.median(logs))))
-        return math.hypot(self._systematic, spread / math.sqrt(len(logs)))
+        return math.hypot(self._systematic, MEDIAN_LOSS * spread / math.sqrt(len(logs)))
 
 
 class MetricScale:

@@ -6,12 +6,15 @@ Run as a script, this writes the parameter table.
 from __future__ import annotations
 
 import re
+import shlex
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from geoseg_ros.cli import COMMANDS
+from geoseg_ros.cli import COMMANDS, build_parser
 from geoseg_ros.messages import OUTPUTS
+from geoseg_ros.training.config import load_recipe, with_bags
 
 ROOT = Path(__file__).resolve().parent.parent
 README = ROOT / "README.md"
@@ -20,6 +23,16 @@ PARAMETERS_BEGIN, PARAMETERS_END = "<!-- parameters -->\n", "<!-- /parameters --
 
 def _section(text: str, title: str) -> str:
     return re.search(rf"^## {title}\n(.*?)(?=^## |\Z)", text, re.MULTILINE | re.DOTALL)[1]
+
+
+def _geoseg_commands(text: str) -> Iterator[list[str]]:
+    """The arguments of every geoseg command in shell blocks."""
+    blocks = re.findall(r"^ *```bash\n(.*?)^ *```", text, re.MULTILINE | re.DOTALL)
+    for line in "".join(blocks).replace("\\\n", " ").splitlines():
+        words = shlex.split(line, comments=True)
+        names = [i for i, word in enumerate(words) if Path(word).name in ("geoseg", "geoseg_ros.cli")]
+        if names:
+            yield words[names[0] + 1 :]
 
 
 def _with_parameter_table(text: str) -> str:
@@ -49,6 +62,19 @@ def test_topic_table_has_every_output_with_its_type(readme: str) -> None:
 
 def test_command_table_has_every_command(readme: str) -> None:
     assert re.findall(r"^\| `geoseg (\w+)` \|", readme, re.MULTILINE) == list(COMMANDS)
+
+
+@pytest.mark.parametrize("name", ["README.md", "training/recipes/README.md"])
+def test_commands_are_understood_and_their_recipes_exist(name: str) -> None:
+    commands = list(_geoseg_commands((ROOT / name).read_text(encoding="utf-8")))
+    assert len(commands) >= 8
+    for words in commands:
+        args = build_parser().parse_args(words)
+        if args.command == "train":
+            recipe = load_recipe(args.recipe, args.overrides)
+            if args.bag:
+                bags = with_bags(recipe, args.bag).data["bags"]
+                assert bags["batch"] > 0 and bags["three_frames"], words
 
 
 def test_launch_arguments_are_named(readme: str) -> None:

@@ -53,7 +53,15 @@ def test_a_third_of_outliers_moves_the_median_little():
 
 def test_the_standard_error_is_that_of_the_median_absolute_deviation():
     scale = filled([math.exp(x) for x in (-0.2, -0.1, 0.0, 0.1, 0.2)])
-    assert scale.relative_std == pytest.approx(1.4826 * 0.1 / math.sqrt(5))
+    assert scale.relative_std == pytest.approx(math.sqrt(math.pi / 2) * 1.4826 * 0.1 / math.sqrt(5))
+
+
+def test_the_standard_error_is_how_far_the_factor_scatters():
+    """2000 streams of a full window each, with errors of 10 %."""
+    rng = np.random.default_rng(0)
+    scales = [filled(np.exp(rng.normal(0, 0.1, WINDOW))) for _ in range(2000)]
+    scatter = np.std([math.log(scale.factor) for scale in scales])
+    assert np.median([scale.relative_std for scale in scales]) == pytest.approx(scatter, rel=0.08)
 
 
 def test_what_is_systematic_stays_however_many_samples_agree():

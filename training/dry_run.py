@@ -20,7 +20,7 @@ def dry_run(recipe: Recipe) -> str:
     trainer = Trainer(recipe)
     ready = time.perf_counter()
     batches = step_batches(trainer.sources, recipe.seed, 0, STEPS, workers=0)
-    lines = [f"{name}: {len(source)} images" for name, source in trainer.sources.items()]
+    lines = [f"{name}: {source.summary()}" for name, source in trainer.sources.items()]
     for _ in range(STEPS):
         started = time.perf_counter()
         batch = trainer.prepare(next(batches))

@@ -306,7 +306,7 @@ def _part(network: nn.Module, name: str) -> nn.Module:
 
 def _opening(trainer: Trainer, folder: Path) -> str:
     images = ", ".join(
-        f"{name} {len(s)} images, {s.config.batch} per step" for name, s in trainer.sources.items()
+        f"{name}: {s.summary()}, {s.config.batch} per step" for name, s in trainer.sources.items()
     )
     count = sum(p.numel() for p in trainer.state.network.parameters()) / 1e6
     start = (

@@ -135,7 +135,7 @@ def _bag(path: Path, args: argparse.Namespace, pipeline: Pipeline, console: Cons
 
     protocol = DepthProtocol(args.max_depth, args.eigen_crop)
     review = judge_bag(pipeline, path, protocol, _tracker(Console(stderr=True)), args.image, args.frames)
-    for note in review.notes:
+    for note in review.result.notes:
         console.print(f"{path.name}: {note}", style="yellow", markup=False)
     return review
 

@@ -31,7 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--dry-run",
         action="store_true",
-        help="check recipe, data and memory with a few steps; writes nothing",
+        help="check recipe, data and memory with a few steps; writes nothing but the frame cache of bags",
     )
 
 

@@ -124,7 +124,7 @@ class BagFrames:
                 raise BagError(f"{path} has no camera image topic, found {_listing(topics)}")
         elif name not in topics and f"{name}/compressed" in topics:
             name = f"{name}/compressed"
-        _require(topics, path, name, tuple(DECODERS))
+        require_topic(topics, path, name, tuple(DECODERS))
         return name
 
     def _camera_topic(self, name: str | None) -> str | None:
@@ -132,11 +132,12 @@ class BagFrames:
             return None
         if name is None:
             return find_camera_info(self.reader.topics, self.topic)
-        _require(self.reader.topics, self.reader.path, name, (CAMERA_INFO,))
+        require_topic(self.reader.topics, self.reader.path, name, (CAMERA_INFO,))
         return name
 
 
-def _require(topics: Mapping[str, TopicInfo], path: Any, name: str, types: tuple[str, ...]) -> None:
+def require_topic(topics: Mapping[str, TopicInfo], path: Any, name: str, types: tuple[str, ...]) -> None:
+    """BagError unless ``topics``, those of the bag ``path``, have the topic ``name`` and it is of one of ``types``."""
     if name not in topics:
         raise BagError(f"{path} has no topic {name}, found {_listing(topics)}")
     if topics[name].msgtype not in types:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 import pytest
+import torch
 from drive_bags import CAMERA, MOUNT, PERIOD, START, body_pose, frame_numbers, header, picture, write_drive
 
 from geoseg_ros.camera import PinholeCamera
@@ -13,6 +14,7 @@ from geoseg_ros.image_messages import encode_image
 from geoseg_ros.training.config import Recipe
 from geoseg_ros.training.data.augmentation import no_augmentation
 from geoseg_ros.training.data.loader import create_sources, step_batches
+from geoseg_ros.training.tasks import create_task
 
 DRIVE = [body_pose(0.5 * i) for i in range(6)]
 
@@ -236,6 +238,10 @@ def test_no_example_spans_dropped_frames(tmp_path, open_source):
     np.testing.assert_array_equal(frame_numbers(batch["previous_clean"]), current - 1)
     counts = {"images": 6, "skipped": 0, "calibrated": 6, "with_odometry": 6, "examples": 4, "still": 2, "far": 0}
     assert source.describe()["bags"] == [{"name": "drive", "gaps": 1, **counts}]
+    assert source.summary() == (
+        "4 examples from 6 images (6 calibrated, 6 with odometry) of 1 bag; left out 2 that move too little or end a run, "
+        "0 that move too far; gaps: 1"
+    )
 
 
 def test_odometry_is_interpolated_and_unknown_in_its_gaps(tmp_path, open_source):
@@ -254,6 +260,24 @@ def test_odometry_is_interpolated_and_unknown_in_its_gaps(tmp_path, open_source)
     np.testing.assert_array_equal(np.isfinite(distance), known)
     np.testing.assert_allclose(distance[known], 0.5, rtol=1e-4)
     assert set(current) == set(range(1, count))
+
+
+@pytest.mark.parametrize(
+    ("loss", "message"),
+    [
+        ({"velocity": 0.1}, "data.bag: examples have no previous_distance, .* images within their nav_msgs/Odometry"),
+        ({"poses": "given"}, "data.bag: examples have no previous_from_current, .* where /tf_static connects"),
+    ],
+)
+def test_odometry_of_another_time_is_no_odometry(tmp_path, open_source, loss, message):
+    write_drive(tmp_path / "drive", poses=DRIVE, pose_stamps=[START + (i + 9) * PERIOD for i in range(6)], mount=MOUNT)
+    source = open_source("drive", crop=(64, 32))
+    batch = draw(source)
+    assert not {key for key in batch if key.startswith("previous_") and key != "previous_clean"}
+    assert source.describe()["bags"][0]["with_odometry"] == 0
+    recipe = Recipe(task="self_supervised", steps=1, crop=(64, 32), data={"bag": {}}, loss=loss)
+    with pytest.raises(ConfigError, match=message):
+        create_task("self_supervised", recipe).step({"bag": {k: torch.from_numpy(v) for k, v in batch.items()}}, 0)
 
 
 def test_the_baseline_is_kept_in_metres(tmp_path, open_source):

@@ -174,10 +174,22 @@ def test_kitti00_judges_the_held_out_frames_in_the_right_direction(tmp_path):
         [{}] + [{"ego_motion": SimpleNamespace(previous_from_current=np.linalg.inv(s))} for s in steps]
     )
     assert values(egomotion.kitti00(bench(inverse, tmp_path)))["translation error, aligned"] > 50
-    silent = Told([{}] * 12)
-    assert values(egomotion.kitti00(bench(silent, tmp_path)))["translation error, metric"] == pytest.approx(
-        100, abs=1
-    )
+    still = {"ego_motion": SimpleNamespace(previous_from_current=np.eye(4))}
+    for answers in ([{}] * 6 + [still] * 6, [still] * 12):
+        scores = values(egomotion.kitti00(bench(Told(answers), tmp_path)))
+        assert scores["translation error, metric"] == pytest.approx(100, abs=1)
+
+
+def test_suites_are_skipped_for_a_model_of_semantics_alone(tmp_path):
+    drive_folder(tmp_path, 806, np.eye(4))
+    with pytest.raises(SuiteSkipped, match="the model gives no ego-motion"):
+        run_suite("kitti00", bench(Told([{}] * 6), tmp_path))
+    folder = tmp_path / "7scenes_redkitchen_rgbd"
+    write(folder / "images/0.png", noise(0))
+    write(folder / "depth/0.png", np.full((48, 64), 1000, np.uint16))
+    (folder / "intrinsics.json").write_text(json.dumps({"fx": 40.0, "fy": 40.0, "cx": 31.5, "cy": 23.5}))
+    with pytest.raises(SuiteSkipped, match="the model gives no depth"):
+        run_suite("7scenes", bench(Told([{}]), tmp_path))
 
 
 def test_depth_suites_shrink_scale_and_leave_unknown_out(tmp_path):
@@ -371,8 +383,9 @@ def test_the_command_refuses_nonsense_with_a_sentence(tmp_path, bundle):
 
 def test_a_suite_with_nothing_to_judge_says_so(tmp_path):
     drive_folder(tmp_path, 803, np.eye(4))
+    still = {"ego_motion": SimpleNamespace(previous_from_current=np.eye(4))}
     with pytest.raises(NothingToJudge, match="no snippet of 5 frames"):
-        run_suite("kitti00", bench(Told([{}] * 3), tmp_path))
+        run_suite("kitti00", bench(Told([still] * 3), tmp_path))
 
 
 @pytest.mark.parametrize("name", [name for name, suite in SUITES.items() if suite.folder])

@@ -12,8 +12,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from drive_bags import MOUNT, body_pose, write_drive
 
 from geoseg_ros.bags import BagReader, BagWriter
 from geoseg_ros.bundle import Bundle, save_bundle
@@ -23,14 +22,16 @@ from geoseg_ros.colorize import colorize_error
 from geoseg_ros.egomotion import exponential
 from geoseg_ros.errors import BagError, ConfigError
 from geoseg_ros.image_messages import encode_image
-from geoseg_ros.labels import CAMVID_11
+from geoseg_ros.labels import CAMVID_11, CITYSCAPES_19
+from geoseg_ros.messages import label_info
 from geoseg_ros.networks import create_network
 from geoseg_ros.perception import Perception
 from geoseg_ros.report import render_report
-from geoseg_ros.training.evaluation.bag import judge_bag
+from geoseg_ros.training.data.odometry import BODY_FROM_OPTICAL
+from geoseg_ros.training.evaluation.bag import PROBLEMS, judge_bag
 from geoseg_ros.training.evaluation.bag_page import build_page
 from geoseg_ros.training.evaluation.depth_detail import DepthDetail, DepthProtocol
-from geoseg_ros.training.evaluation.trajectory import BODY_FROM_OPTICAL, Odometry, drives, read_odometry
+from geoseg_ros.training.evaluation.trajectory import drives, read_odometry
 
 START, PERIOD = 1_700_000_000_000_000_000, 100_000_000
 WIDTH, HEIGHT = 32, 24
@@ -143,7 +144,7 @@ def test_known_errors_give_exactly_those_scores(tmp_path):
     told = Told([answer(index) for index in range(9)])
     review = judge_bag(told, path, DepthProtocol(), plain)
     scores = values(review)
-    assert review.result.frames == 9 and not review.notes
+    assert review.result.frames == 9 and not review.result.notes
     assert scores["depth AbsRel, median-scaled"] == pytest.approx(0, abs=1e-6)
     assert scores["depth AbsRel, metric"] == pytest.approx(0.25, abs=1e-6)
     expected = np.mean([(0.25 * (4 + index) + 0.25 * 50) / 2 * 0.25 for index in range(9)])
@@ -185,7 +186,7 @@ def test_frames_without_a_stamp_of_their_own_are_left_out_and_said(tmp_path):
                 bag.write_raw(topic, msgtype, data, stamp)
     review = judge(tmp_path / "twice", [answer(index) for index in range(6)])
     assert review.result.frames == 6
-    assert [note.split(":")[0] for note in review.notes] == ["frame 4"] and "left out" in review.notes[0]
+    assert [note.split(":")[0] for note in review.result.notes] == ["frame 4"] and "left out" in review.result.notes[0]
 
 
 def test_a_bag_without_ground_truth_is_refused(tmp_path):
@@ -196,14 +197,129 @@ def test_a_bag_without_ground_truth_is_refused(tmp_path):
 def test_what_cannot_be_judged_is_named(tmp_path):
     review = judge(write_bag(tmp_path / "short", 3), [answer(index) for index in range(3)])
     assert "translation error, aligned" not in values(review)
-    assert review.notes == ["ego_motion is not judged: no snippet of 5 frames moves 0.5 m; 0 stood still"]
+    assert review.result.notes == ["ego_motion is not judged: no snippet of 5 frames moves 0.5 m; 0 stood still"]
     blind = [{"semantic": truth(0)["semantic"] * 0, "flow": np.full((HEIGHT, WIDTH, 2), np.nan)}] * 3
     review = judge(write_bag(tmp_path / "blind", 3), blind)
-    assert any(note.startswith("depth is not judged: no image had a depth pixel") for note in review.notes)
+    assert any(note.startswith("depth is not judged: no image had a depth pixel") for note in review.result.notes)
     only_depth = [{"depth": answer(index)["depth"]} for index in range(3)]
     review = judge(write_bag(tmp_path / "only_depth", 3), only_depth)
     assert all(name.startswith("depth") for name in values(review)) and not review.result.per_class
-    assert {note.split(" ")[0] for note in review.notes} == {"semantic", "flow", "motion", "ego_motion"}
+    assert {note.split(" ")[0] for note in review.result.notes} == {"semantic", "flow", "motion", "ego_motion"}
+
+
+def test_a_model_without_ego_motion_is_not_one_that_stands_still(tmp_path):
+    answers = [answer(index) for index in range(9)]
+    for each in answers:
+        each.pop("ego_motion", None)
+    review = judge(write_bag(tmp_path / "bag"), answers)
+    assert "translation error, aligned" not in values(review)
+    assert review.result.notes == ["ego_motion is not judged: no image had ego-motion"]
+
+
+def test_classes_of_another_label_set_are_not_judged(tmp_path):
+    path = write_bag(tmp_path / "bag", 2)
+    for name, labels in (("same", CAMVID_11), ("other", CITYSCAPES_19)):
+        with BagReader(path) as bag, BagWriter(tmp_path / name) as copy:
+            fields = {"header": {"stamp": START, "frame_id": "c"}, **label_info(labels)}
+            copy.write("/camera/gt/semantic/label_info", "vision_msgs/msg/LabelInfo", fields, START)
+            for topic, stamp, msgtype, data in bag.raw_messages():
+                copy.write_raw(topic, msgtype, data, stamp)
+    assert "semantic mIoU" in values(judge(tmp_path / "same", [answer(0), answer(1)]))
+    review = judge(tmp_path / "other", [answer(0), answer(1)])
+    assert "semantic mIoU" not in values(review) and "depth AbsRel, metric" in values(review)
+    assert review.result.notes[0].startswith("semantic is not judged: the bag's classes are road, sidewalk")
+
+
+def replace(path: Path, topic: str, out: Path, fields: dict, msgtype: str = IMAGE) -> Path:
+    """A copy of a bag in which every message on ``topic`` is another one."""
+    with BagReader(path) as bag, BagWriter(out) as copy:
+        for name, stamp, kind, data in bag.raw_messages():
+            if name == topic:
+                copy.write(name, msgtype, {"header": {"stamp": stamp, "frame_id": CAMERA.frame_id}, **fields}, stamp)
+            else:
+                copy.write_raw(name, kind, data, stamp)
+    return out
+
+
+@pytest.mark.parametrize(
+    ("topic", "array", "encoding", "sentence"),
+    [
+        ("depth/image", np.zeros((4, 4, 2), np.float32), "32FC2", "encoding is '32FC2', expected 32FC1 or 16UC1"),
+        ("semantic/image", np.zeros((12, 16), np.uint8), "mono8", "0.000 s: size is 16×12, expected 32×24 as the image"),
+        (
+            "semantic/image", np.full((HEIGHT, WIDTH), 18, np.uint8), "mono8",
+            "class is 18, expected 0 to 10 or 255 of the model's labels camvid_11",
+        ),  # fmt: skip
+        ("flow/image", np.zeros((12, 16, 2), np.float32), "32FC2", "size is 16×12, expected 32×24 as the image"),
+    ],
+)
+def test_ground_truth_of_the_wrong_kind_is_named_and_left_out(tmp_path, topic, array, encoding, sentence):
+    topic = f"/camera/gt/{topic}"
+    path = replace(write_bag(tmp_path / "bag", 8), topic, tmp_path / "wrong", encode_image(array, encoding))
+    review = judge(path, [answer(index) for index in range(8)])
+    assert review.result.notes[0].startswith(topic) and sentence in review.result.notes[0]
+    assert f"{8 - PROBLEMS} more such problems are not listed" in review.result.notes
+    name = topic.split("/")[3]
+    assert not any(score.startswith(name) for score in values(review))
+    assert any(note.startswith(f"{name} is not judged: no image had a") for note in review.result.notes)
+
+
+def test_flow_from_an_image_that_is_missing_is_not_judged(tmp_path):
+    path = write_bag(tmp_path / "bag", 6)
+    with BagReader(path) as bag, BagWriter(tmp_path / "broken") as copy:
+        for topic, stamp, kind, data in bag.raw_messages():
+            if topic == "/camera/image_raw" and stamp == START + 3 * PERIOD:
+                header = {"stamp": stamp, "frame_id": CAMERA.frame_id}
+                copy.write(topic, IMAGE, {"header": header, "encoding": "nonsense", "width": 1, "height": 1}, stamp)
+            else:
+                copy.write_raw(topic, kind, data, stamp)
+    answers = [answer(index) for index in (0, 1, 2, 4, 5)]
+    answers[3]["flow"] = answers[3]["flow"] + np.float32(100)
+    review = judge(tmp_path / "broken", answers)
+    assert review.result.frames == 5 and values(review)["flow EPE"] == pytest.approx(3.0)
+    assert review.result.notes[0].startswith("/camera/image_raw at 1700000000.300 s: encoding is 'nonsense', expected")
+
+
+def test_topics_of_another_type_are_refused(tmp_path):
+    path = write_bag(tmp_path / "bag", 2)
+    string = "std_msgs/msg/Header"
+    for topic, expected in (("/camera/gt/depth/image", IMAGE), ("/camera/gt/odom", ODOMETRY)):
+        wrong = tmp_path / topic.replace("/", "_")
+        with BagReader(path) as bag, BagWriter(wrong) as copy:
+            for name, stamp, kind, data in bag.raw_messages():
+                if name == topic:
+                    copy.write(name, string, {"stamp": stamp, "frame_id": ""}, stamp)
+                else:
+                    copy.write_raw(name, kind, data, stamp)
+        with pytest.raises(BagError, match=f"topic {topic} holds {string}, expected {expected}"):
+            judge(wrong, [])
+    with pytest.raises(BagError, match="has no topic /gone, found /camera/camera_info"):
+        judge(path, [], image_topic="/gone")
+
+
+def test_a_damaged_bag_is_named(tmp_path):
+    (file,) = write_bag(tmp_path / "bag", 12).glob("*.mcap")
+    data = file.read_bytes()
+    file.write_bytes(data[: len(data) * 2 // 3])
+    with pytest.raises(BagError, match=f"{file.name} .*(damage|readable)"):
+        judge(tmp_path / "bag", [answer(index) for index in range(12)])
+
+
+def test_a_single_frame_has_depth_and_no_motion(tmp_path):
+    review = judge(write_bag(tmp_path / "bag", 1), [answer(0)])
+    assert values(review)["depth AbsRel, metric"] == pytest.approx(0.25, abs=1e-6)
+    assert {note.split(":")[0] for note in review.result.notes} == {
+        "flow is not judged", "motion is not judged", "ego_motion is not judged"
+    }  # fmt: skip
+
+
+def test_images_of_another_size_than_their_calibration_are_named(tmp_path):
+    path = write_bag(tmp_path / "bag", 3)
+    wide = encode_image(np.zeros((HEIGHT, 2 * WIDTH, 3), np.uint8), "rgb8")
+    answers = [{"depth": np.ones((HEIGHT, 2 * WIDTH), np.float32)}] * 3
+    review = judge(replace(path, "/camera/image_raw", tmp_path / "wide", wide), answers)
+    assert "camera_info is for 32x24, the image is 64x24" in review.result.notes[0]
+    assert "3 images have no calibrated camera: no depth, motion, ego-motion" in review.result.notes
 
 
 def test_a_limit_ends_early(tmp_path):
@@ -241,22 +357,6 @@ def test_error_by_distance_by_hand():
     assert {tuple(point) for point in detail.scatter()} <= {(2, 3), (4, 4), (12, 18), (3, 6)}
 
 
-@settings(max_examples=30)
-@given(st.floats(0.01, 0.99), st.lists(st.floats(-0.5, 0.5), min_size=6, max_size=6))
-def test_poses_between_messages_follow_a_constant_twist(part, numbers):
-    twist = np.array(numbers)
-    track = Odometry(np.array([0, PERIOD]), np.stack([np.eye(4), exponential(twist)]), "/odom", "base_link")
-    (found,) = track.at(np.array([round(part * PERIOD)]))
-    np.testing.assert_allclose(found, exponential(part * twist), atol=1e-6)
-
-
-def test_no_pose_is_made_up_outside_or_in_gaps():
-    poses = np.tile(np.eye(4), (3, 1, 1))
-    track = Odometry(np.array([0, PERIOD, 20 * PERIOD]), poses, "/odom", "base_link")
-    found = track.at(np.array([-1, 0, PERIOD, PERIOD + 1, 20 * PERIOD, 20 * PERIOD + 1]))
-    assert np.isfinite(found).all((1, 2)).tolist() == [False, True, True, False, True, False]
-
-
 def test_drives_end_at_gaps():
     poses = np.stack([np.eye(4)] * 7)
     poses[3] = np.nan
@@ -265,18 +365,78 @@ def test_drives_end_at_gaps():
     assert drives([], poses[:1]) == []
 
 
+def turning_drive(path: Path, mount: np.ndarray | None, pose_stamps=None) -> tuple[Path, list[np.ndarray]]:
+    """A bag whose body drives a bend, and the steps of a camera that sits off its centre and squints."""
+    squinting = MOUNT.copy()
+    squinting[:3, :3] = cv2.Rodrigues(np.array([0.1, -0.2, 0.4]))[0] @ MOUNT[:3, :3]
+    poses = [body_pose(0.9 * i, 0.15 * i, 0.05 * i * i) for i in range(6)]
+    write_drive(path, poses=poses, mount=squinting if mount is None else mount, pose_stamps=pose_stamps)
+    cameras = [pose @ squinting for pose in poses]
+    return path, [np.linalg.inv(before) @ after for before, after in zip(cameras, cameras[1:])]
+
+
+def moved(steps: list[np.ndarray]) -> list[dict]:
+    return [{}] + [{"ego_motion": SimpleNamespace(previous_from_current=step)} for step in steps]
+
+
+def test_poses_of_the_vehicle_become_those_of_its_camera(tmp_path):
+    path, steps = turning_drive(tmp_path / "bag", None)
+    review = judge(path, moved(steps))
+    (drive,) = review.drives
+    np.testing.assert_allclose(drive.true_steps, steps, atol=1e-9)
+    scores = values(review)
+    assert scores["translation error, metric"] == pytest.approx(0, abs=1e-6)
+    assert scores["rotation error"] == pytest.approx(0, abs=1e-5)
+    assert review.result.notes == []
+    assert "/odom, the poses of 'base_link', brought to 'camera_optical_frame' by /tf_static." in review.result.protocol
+
+
+def test_without_tf_static_the_vehicle_is_taken_for_the_camera_and_that_is_said(tmp_path):
+    path, steps = turning_drive(tmp_path / "bag", None)
+    with BagReader(path) as bag, BagWriter(tmp_path / "bare") as bare:
+        for topic, stamp, msgtype, data in bag.raw_messages():
+            if topic != "/tf_static":
+                bare.write_raw(topic, msgtype, data, stamp)
+    review = judge(tmp_path / "bare", moved(steps))
+    (drive,) = review.drives
+    bodies = [body_pose(0.9 * i, 0.15 * i, 0.05 * i * i) for i in range(2)]
+    ahead = np.eye(4)
+    ahead[:3, :3] = BODY_FROM_OPTICAL
+    np.testing.assert_allclose(drive.true_steps[0], np.linalg.inv(bodies[0] @ ahead) @ bodies[1] @ ahead, atol=1e-9)
+    assert values(review)["rotation error"] > 1
+    (note,) = review.result.notes
+    assert note == (
+        "ego_motion: /tf_static does not say where 'camera_optical_frame' is on 'base_link', the body of /odom; it is taken to "
+        "be at the body's origin and to look ahead"
+    )
+    page = render_report(build_page([review], CAMVID_11, {"model": "m"}))
+    assert "does not say where" in page and "taken as the camera" in review.result.protocol
+
+
 def test_odometry_of_the_robot_serves_where_there_is_no_ground_truth(tmp_path):
+    """Messages come in any order; one whose quaternion has no direction says nothing of its instant."""
     with BagWriter(tmp_path / "bag") as bag:
         for index, stamp in enumerate((5, 3, 4, 6)):
             fields = odometry(stamp, world_from_camera(stamp), "base_link")
-            if index == 3:
+            if stamp == 6:
                 fields["pose"]["pose"]["orientation"] = dict.fromkeys("xyzw", 0.0)
             bag.write("/odom", ODOMETRY, fields, START + index)
     with BagReader(tmp_path / "bag") as bag:
         found = read_odometry(bag)
-    assert (found.topic, found.frame) == ("/odom", "base_link")
-    assert found.stamps.tolist() == [START + 5 * PERIOD], "stamps must rise, quaternions have a direction"
-    np.testing.assert_allclose(found.poses[0], world_from_camera(5), atol=1e-6)
+    assert (found.topic, found.track.frame) == ("/odom", "base_link")
+    poses = found.camera_poses(START + PERIOD * np.arange(3, 7), "camera_optical_frame")
+    np.testing.assert_allclose(poses[:3], [world_from_camera(index) for index in (3, 4, 5)], atol=1e-6)
+    assert np.isnan(poses[3, :3, :3]).all()
+
+
+def test_images_in_gaps_of_the_odometry_are_counted(tmp_path):
+    """Odometry that is silent for 0.6 s, with images at 10 Hz."""
+    poses = [body_pose(0.5 * i) for i in (*range(5), *range(11, 16))]
+    times = [START + i * PERIOD for i in (*range(5), *range(11, 16))]
+    write_drive(tmp_path / "bag", range(0, 64, 4), poses=poses, pose_stamps=times, mount=MOUNT)
+    review = judge(tmp_path / "bag", moved([STEP] * 15))
+    assert [len(drive.steps) for drive in review.drives] == [4, 4]
+    assert review.result.notes == ["6 of 16 images have no pose: /odom begins late, ends early or pauses"]
 
 
 def test_error_colours():
@@ -298,7 +458,9 @@ def test_the_command_prints_and_writes_everything(tmp_path, capsys):
     torch.manual_seed(0)
     network = create_network("perception", {"encoder": "lite"})
     bundle = Bundle("perception", {"encoder": "lite"}, CAMVID_11, (64, 64), weights=network.state_dict())
-    model, path = tmp_path / "model.safetensors", write_bag(tmp_path / "bag", 6)
+    small = encode_image(np.zeros((12, 16, 2), np.float32), "32FC2")
+    path = replace(write_bag(tmp_path / "whole", 6), "/camera/gt/flow/image", tmp_path / "bag", small)
+    model = tmp_path / "model.safetensors"
     save_bundle(bundle, model)
     written = ["--json", str(tmp_path / "scores.json"), "--report", str(tmp_path / "page")]
     assert main(["evaluate", str(model), "--bag", str(path), "--device", "cpu", *written]) == 0
@@ -306,6 +468,8 @@ def test_the_command_prints_and_writes_everything(tmp_path, capsys):
     scores = {score["name"]: score["value"] for score in content["suites"][str(path)]["scores"]}
     assert {"depth AbsRel, metric", "translation error, aligned", "rotation error", "ATE, aligned", "semantic mIoU"} <= set(scores)
     printed = capsys.readouterr().out
+    note = "/camera/gt/flow/image at 1700000000.000 s: size is 16×12, expected 32×24 as the image"
+    assert content["suites"][str(path)]["notes"][0] == note and note in " ".join(printed.split())
     assert f"{scores['depth AbsRel, metric']:.3f}" in printed and "page/report.html" in printed
     assert (tmp_path / "page" / "report.html").read_text().startswith("<!doctype html>")
 

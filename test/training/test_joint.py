@@ -92,6 +92,46 @@ def test_a_clip_without_poses_learns_from_its_own():
     assert {"depth_head", "pose_head", "flow_head", "encoder"} <= reached(joint.network)
 
 
+def test_unknown_poses_are_left_to_the_prediction():
+    """An example's losses are those that it has alone: with its pose, or without one."""
+    joint = task(drive={})
+    joint.network.eval()
+    both = drive()
+    both["previous_from_current"][1] = torch.nan
+    given, predicted = ({key: value[i : i + 1] for key, value in both.items()} for i in range(2))
+    del predicted["previous_from_current"]
+    loss, mixed = joint.step({"drive": both}, 1)
+    alone = [joint.step({"drive": data}, 1)[1] for data in (given, predicted)]
+    for term in ("photometric", "smoothness", "unsupervised_flow"):
+        expected = sum(scalars[f"drive/{term}"] for scalars in alone) / 2
+        torch.testing.assert_close(mixed[f"drive/{term}"], expected, rtol=1e-4, atol=1e-6)
+    torch.testing.assert_close(mixed["drive/pose"], alone[0]["drive/pose"], rtol=1e-4, atol=1e-6)
+    loss.backward()
+    assert all(p.grad is None or torch.isfinite(p.grad).all() for p in joint.network.parameters())
+
+
+def test_without_a_predicted_pose_unknown_ones_teach_nothing():
+    joint = task(("flow_head", "pose_head", "motion_head"), drive={})
+    data, poses = drive(), pose()
+    poses[1] = torch.nan
+    depth = torch.full((2, 1, HEIGHT // 2, WIDTH // 2), 5.0) + torch.rand(2, 1, HEIGHT // 2, WIDTH // 2, generator=GENERATOR)
+    depth.requires_grad_()
+    losses = joint._reprojection(data, depth, poses)
+    first = joint._reprojection({key: value[:1] for key, value in data.items()}, depth[:1], poses[:1])
+    for term in ("photometric", "smoothness"):
+        torch.testing.assert_close(losses[term], first[term])
+    sum(losses.values()).backward()
+    assert depth.grad[0].abs().sum() > 0 and (depth.grad[1] == 0).all()
+    assumed = data | {"intrinsics_known": torch.tensor([True, False])}
+    for term, value in joint._reprojection(assumed, depth, pose()).items():
+        torch.testing.assert_close(value, first[term])
+    depth.grad = None
+    nothing = joint._reprojection(data, depth, torch.full_like(poses, torch.nan))
+    assert [value.item() for value in nothing.values()] == [0.0, 0.0]
+    sum(nothing.values()).backward()
+    assert (depth.grad == 0).all()
+
+
 def test_a_coarser_label_is_right_with_any_class_that_it_stands_for():
     """IDD's far objects are buildings or trees: certainty in either costs nothing."""
     joint = task(idd={"labels": "idd_7"})

@@ -179,4 +179,29 @@ def test_the_depth_study_lists_methods_and_learned_cameras(tmp_path, monkeypatch
     assert "learned_intrinsics: fx 233.4 ± 12, fy 240.1 ± ∞ pixels (weak: fy)" in text
     record = json.loads((tmp_path / "study/table.json").read_text())
     assert record["methods"]["learned_intrinsics"]["learned_camera"] == camera
-    assert depth_methods.main(["--out", str(tmp_path / "x"), "--data", str(tmp_path / "nowhere")]) == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["--data", "nowhere"], "error: the data folder nowhere does not exist"),
+        (["--data", ".", "--processes", "0"], "error: processes is 0, expected at least 1"),
+    ],
+)
+@pytest.mark.parametrize("study", [depth_methods, segdepth])
+def test_arguments_that_mean_nothing_end_every_study(study, arguments, sentence, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert study.main(arguments) == 1
+    assert capsys.readouterr().err == f"{sentence}\n"
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_interrupted_study_says_how_to_go_on(tmp_path, monkeypatch, capsys):
+    def train(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(depth_methods, "train_to_end", train)
+    monkeypatch.chdir(tmp_path)
+    assert depth_methods.main(["--data", "."]) == 1
+    assert "the same command goes on from here" in capsys.readouterr().err
+    assert [path.name for path in (tmp_path / "runs").iterdir()] == ["depth_methods"]

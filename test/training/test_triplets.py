@@ -153,6 +153,14 @@ def test_poses_outside_and_in_gaps_are_unknown_but_those_of_messages_are_known()
     )
 
 
+def test_a_pose_told_at_its_instant_needs_no_neighbour():
+    turnless = odometry(2 * SECOND, body_pose(2.0, 0.2), w=0.0)
+    track = track_of(odometry(SECOND, body_pose(1.0, 0.1)), turnless, odometry(3 * SECOND, body_pose(3.0, 0.3)))
+    found = track.at(np.array([1, 2, 3]) * SECOND, 5.0)
+    np.testing.assert_allclose(found[[0, 2]], [body_pose(1.0, 0.1), body_pose(3.0, 0.3)], atol=1e-12)
+    assert np.isnan(found[1, :3, :3]).all() and found[1, 0, 3] == 2.0
+
+
 def test_messages_are_sorted_and_those_without_a_place_or_turn_leave_it_unknown():
     track = track_of(
         odometry(3 * SECOND, body_pose(3.0)),

@@ -20,7 +20,7 @@ from geoseg_ros.errors import BagError, CameraError, ImageError, UncalibratedCam
 from geoseg_ros.frames.bag import DECODERS, BagFrames
 from geoseg_ros.training.data.image_motion import small_grey
 from geoseg_ros.training.data.odometry import Track
-from geoseg_ros.training.data.static_frames import TF_STATIC, TF_TYPE, Edges, body_from_camera, static_edges
+from geoseg_ros.training.data.static_frames import body_from_camera, read_static_edges
 
 _AHEAD = 4  # images in work per thread
 _EARLY = 0.95  # share of the wanted period after which an image counts as due: cameras jitter
@@ -104,7 +104,7 @@ class BagImages:
         camera's (optical axes) or only those of the body that carries it."""
         track = Track.from_messages(self._odometry, f"{self.path}: topic {self._odometry_topic}")
         poses = track.at(stamps, self.settings.odometry_gap)
-        mount = body_from_camera(self._static_edges(), track.frame, self._frame_id)
+        mount = body_from_camera(read_static_edges(self._frames.reader), track.frame, self._frame_id)
         return (poses, False) if mount is None else (poses @ mount, True)
 
     def close(self) -> None:
@@ -193,12 +193,6 @@ class BagImages:
                 f"{self.path}: topic {name} holds {found}, expected {ODOMETRY}; topics of that type: {others}"
             )
         return name
-
-    def _static_edges(self) -> Edges:
-        reader = self._frames.reader
-        if TF_STATIC not in reader.topics or reader.topics[TF_STATIC].msgtype != TF_TYPE:
-            return {}
-        return static_edges(message for _, _, _, message in reader.messages([TF_STATIC]))
 
 
 def covering_size(size: tuple[int, int], cover: tuple[int, int]) -> tuple[int, int]:

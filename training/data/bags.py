@@ -157,6 +157,17 @@ class Bag(Source):
             motion[f"{name}_from_current"] = pose
         return motion
 
+    def summary(self) -> str:
+        """Examples, what they come from, and why they are not more."""
+        bags = self.describe()["bags"]
+        names = ("images", "calibrated", "with_odometry", "still", "far", "gaps")
+        images, calibrated, placed, still, far, gaps = (sum(bag[name] for bag in bags) for name in names)
+        return (
+            f"{len(self)} examples from {images} images ({calibrated} calibrated, {placed} with odometry) of {len(bags)} "
+            f"bag{'s'[len(bags) == 1 :]}; left out {still} that move too little or end a run, {far} that move too far; "
+            f"gaps: {gaps}"
+        )
+
     def describe(self) -> dict[str, Any]:
         """What the bundle's provenance says, each bag's counts included."""
         bags = [

@@ -29,7 +29,7 @@ from geoseg_ros.training.data.folders import assumed_intrinsics
 from geoseg_ros.training.data.image_motion import ImageMotion
 
 CACHE_VARIABLE = "GEOSEG_CACHE"
-_FORMAT = 1  # to be raised when the same settings give other frames
+_FORMAT = 2  # to be raised when the same settings give other frames
 _GB = 1e9
 
 

@@ -74,8 +74,8 @@ class Track:
         before, after = after - 1, np.minimum(after, len(self.stamps) - 1)
         span = self.stamps[after] - self.stamps[before]
         since = np.asarray(stamps, np.int64) - self.stamps[before]
-        on_message = (since == 0) | (since == span)
-        known = on_message | ((since > 0) & (since < span) & (span <= max_gap * 1e9))
+        before, after = np.where(since == span, after, before), np.where(since == 0, before, after)
+        known = (since == 0) | (since == span) | ((since > 0) & (since < span) & (span <= max_gap * 1e9))
         share = np.where(span > 0, since / np.maximum(span, 1), 0.0)[known, None]
         first, last = before[known], after[known]
         found = np.tile(np.eye(4), (len(first), 1, 1))

@@ -102,6 +102,10 @@ class Source(ABC):
             samples.append(augment(self.raw_sample(generator), self.size, self.augmentation, generator))
         return {key: np.stack([sample[key] for sample in samples]) for key in samples[0]}
 
+    def summary(self) -> str:
+        """What there is to draw from, in a few words."""
+        return f"{len(self)} images"
+
     def describe(self) -> dict[str, Any]:
         """What the bundle's provenance says of this source."""
         return {**asdict(self.config), "images": len(self)}

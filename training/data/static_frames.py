@@ -7,12 +7,20 @@ from typing import Any
 
 import numpy as np
 
+from geoseg_ros.bags import BagReader
 from geoseg_ros.quaternion import rotation_of
 
 TF_STATIC, TF_TYPE = "/tf_static", "tf2_msgs/msg/TFMessage"
 
 Edges = dict[str, tuple[str, np.ndarray]]
 """Child frame: (its parent, 4×4 parent_from_child)."""
+
+
+def read_static_edges(bag: BagReader) -> Edges:
+    """The fixed transforms of an open bag; none where it has no ``/tf_static``."""
+    if TF_STATIC not in bag.topics or bag.topics[TF_STATIC].msgtype != TF_TYPE:
+        return {}
+    return static_edges(message for *_, message in bag.messages([TF_STATIC]))
 
 
 def static_edges(messages: Iterable[Any]) -> Edges:

@@ -9,18 +9,17 @@ from pathlib import Path
 import numpy as np
 
 from geoseg_ros.bags import BagReader
-from geoseg_ros.bags.by_stamp import ByStamp, grouped
-from geoseg_ros.errors import BagError
+from geoseg_ros.errors import BagError, GeosegError, ImageError
 from geoseg_ros.frames import Frame
 from geoseg_ros.frames.bag import BagFrames
-from geoseg_ros.ground_truth import TRUTH, TRUTH_ODOMETRY, truth_topics
-from geoseg_ros.image_messages import decode_array
+from geoseg_ros.ground_truth import TRUTH, TRUTH_ODOMETRY
 from geoseg_ros.perception import Perception
 from geoseg_ros.pipeline import Pipeline
 from geoseg_ros.training.evaluation.depth_detail import DepthDetail, DepthProtocol
 from geoseg_ros.training.evaluation.egomotion import ego_motion_table
 from geoseg_ros.training.evaluation.suite import Score, SuiteResult, Track
-from geoseg_ros.training.evaluation.trajectory import Drive, drives, read_odometry
+from geoseg_ros.training.evaluation.trajectory import Drive, Odometry, drives, read_odometry
+from geoseg_ros.training.evaluation.truth import TruthImages
 from geoseg_ros.training.metrics.depth import DepthScores
 from geoseg_ros.training.metrics.egomotion import EgoMotionMetric
 from geoseg_ros.training.metrics.errors import NothingToJudge
@@ -30,6 +29,9 @@ from geoseg_ros.training.metrics.semantics import ConfusionMatrix
 
 SHOWN = 6
 """Frames of a bag that a report shows; up to twice as many are kept."""
+
+PROBLEMS = 5
+"""Unusable images that are named; of further ones only the number is told."""
 
 
 @dataclass(frozen=True)
@@ -44,14 +46,13 @@ class Shown:
 
 @dataclass(frozen=True)
 class BagReview:
-    """What one bag showed. ``notes``: what could not be judged, and why."""
+    """What one bag showed."""
 
     path: Path
     result: SuiteResult
     depth: DepthDetail
     drives: list[Drive]
     shown: list[Shown]
-    notes: list[str]
 
 
 def judge_bag(
@@ -65,26 +66,26 @@ def judge_bag(
     """Run the model over a bag's camera, without the bag's odometry, and judge what the bag has ground truth for.
 
     Ground truth are the topics of ``geoseg simulate`` (:mod:`geoseg_ros.ground_truth`), equal in stamp to the
-    images; poses are interpolated. BagError where the bag has none, or where nothing could be judged.
+    images; poses are interpolated, and brought from the odometry's body to the camera by ``/tf_static``. BagError where the
+    bag has none, or where nothing could be judged.
     """
     with BagFrames(path, image_topic) as source, BagReader(path) as bag:
-        topics = truth_topics(bag.topics)
-        odometry = read_odometry(bag)
-        if not topics and odometry is None:
+        truth, odometry = TruthImages(bag, pipeline.labels), read_odometry(bag)
+        if not truth.topics and odometry is None:
             found = ", ".join(sorted(bag.topics))
             expected = ", ".join([*TRUTH.values(), TRUTH_ODOMETRY])
-            raise BagError(f"{path} has no ground truth, expected topics that end in {expected}; found {found}")
-        judge = _Judge(pipeline, protocol, {*topics, *(["ego_motion"] if odometry else [])})
-        truths = ByStamp(grouped(bag, {topic: name for name, topic in topics.items()}))
-        frames = islice(source.frames(lambda problem: judge.notes.append(str(problem))), limit)
+            problem = "; ".join(truth.notes) or f"expected topics that end in {expected}; found {found}"
+            raise BagError(f"{path} has no ground truth, {problem}")
+        judge = _Judge(pipeline, protocol, {*truth.topics, *(["ego_motion"] if odometry else [])}, truth.notes)
+        frames = islice(source.frames(judge.miss), limit)
         total = min(filter(None, (source.count, limit)), default=0)
         pipeline.reset()
         for index, frame in enumerate(track(frames, total, path.name)):
-            judge.add(index, frame, {name: decode_array(message) for name, message in truths.take(frame.stamp).items()})
+            judge.add(index, frame, truth.take(frame, judge.leave_out))
     protocol_text = f"{path.name}, camera {source.topic}: depth: {protocol}."
     if odometry is not None:
-        judge.judge_drive(odometry.at(np.array(judge.stamps, np.int64)))
-        protocol_text += f" Ego-motion: 5-frame snippets against {odometry.topic}, the poses of {odometry.frame!r}."
+        judge.judge_drive(odometry)
+        protocol_text += f" Ego-motion: 5-frame snippets against {odometry.topic}, {odometry.whose(judge.frame_id)}."
     return judge.review(path, protocol_text)
 
 
@@ -95,8 +96,9 @@ class _Judge:
     pipeline: Pipeline
     protocol: DepthProtocol
     outputs: set[str]
+    notes: list[str]
+    frame_id: str = ""
     stamps: list[int] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
     drives: list[Drive] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -107,29 +109,34 @@ class _Judge:
         self._steps: list[np.ndarray] = []
         self._kept: list[Shown] = []
         self._stride = 1
-        self._uncalibrated = 0
+        self._uncalibrated = self._moved = self._left_out = 0
+        self._missed = False
 
     def add(self, index: int, frame: Frame, truth: dict[str, np.ndarray]) -> None:
         """Judge the next frame; one whose stamp does not rise is left out."""
         if self.stamps and frame.stamp <= self.stamps[-1]:
-            self.notes.append(f"frame {index}: stamp {frame.stamp} ns is not after {self.stamps[-1]} ns; left out")
+            self.miss(ImageError(f"frame {index}: stamp {frame.stamp} ns is not after {self.stamps[-1]} ns; left out"))
             return
         result = self.pipeline.step(frame.image, frame.camera, frame.stamp, outputs=self.outputs)
         self._uncalibrated += frame.camera is None
         if self.stamps:
             motion = result.ego_motion
+            self._moved += motion is not None
             self._steps.append(np.eye(4) if motion is None else np.asarray(motion.previous_from_current))
+        else:
+            self.frame_id = frame.frame_id
         self.stamps.append(frame.stamp)
         scores = None
         if "depth" in truth and result.depth is not None:
             scores = self.depth.add(result.depth, truth["depth"])
         if "semantic" in truth and result.semantic is not None:
             self.semantics.update(result.semantic, truth["semantic"])
-        if "flow" in truth and result.flow is not None and self._steps:
+        if "flow" in truth and result.flow is not None and self._steps and not self._missed:
             self.flow.update(result.flow, truth["flow"])
         if "motion" in truth and result.motion_mask is not None:
             self.motion.update(result.motion_mask, truth["motion"])
         self._keep(Shown(index, result, truth, scores))
+        self._missed = False
 
     def _keep(self, frame: Shown) -> None:
         """Every ``_stride``-th frame, twice as rarely whenever they become too many."""
@@ -138,13 +145,29 @@ class _Judge:
             if len(self._kept) > 2 * SHOWN:
                 self._kept, self._stride = self._kept[::2], 2 * self._stride
 
-    def judge_drive(self, poses: np.ndarray) -> None:
-        """Judge the steps between the images against the images' true poses (N×4×4, NaN unknown)."""
+    def miss(self, problem: GeosegError) -> None:
+        """Note an unusable calibration, or image: the true flow of the next one, which begins there, is not the model's."""
+        self._missed = self._missed or isinstance(problem, ImageError)
+        self.leave_out(problem)
+
+    def leave_out(self, problem: object) -> None:
+        """Note why something cannot be used."""
+        self._left_out += 1
+        if self._left_out <= PROBLEMS:
+            self.notes.append(str(problem))
+
+    def judge_drive(self, odometry: Odometry) -> None:
+        """Judge the steps between the images against their true ones."""
+        poses = odometry.camera_poses(np.array(self.stamps, np.int64), self.frame_id)
         self.drives = drives(self._steps, poses)
         for drive in self.drives:
             self.ego_motion.update(drive.steps, drive.true_steps)
         if unknown := int((~np.isfinite(poses).all((1, 2))).sum()):
-            self.notes.append(f"{unknown} of {len(poses)} images have no pose: odometry begins late, ends early or pauses")
+            self.notes.append(
+                f"{unknown} of {len(poses)} images have no pose: {odometry.topic} begins late, ends early or pauses"
+            )
+        if assumption := odometry.assumption(self.frame_id):
+            self.notes.append(f"ego_motion: {assumption}")
 
     def review(self, path: Path, protocol: str) -> BagReview:
         """All scores; BagError where there is none."""
@@ -155,8 +178,10 @@ class _Judge:
             "semantic": self._semantic_table,
             "flow": self._flow_table,
             "motion": self._motion_table,
-            "ego_motion": lambda: ego_motion_table(self.ego_motion.scores()),
+            "ego_motion": self._ego_motion_table,
         }
+        if self._left_out > PROBLEMS:
+            self.notes.append(f"{self._left_out - PROBLEMS} more such problems are not listed")
         scores: list[Score] = []
         for name, table in parts.items():
             if name in self.outputs:
@@ -169,8 +194,13 @@ class _Judge:
         per_class = {}
         if self.semantics.present.any():
             per_class = dict(zip(self.pipeline.labels.names, map(float, self.semantics.iou), strict=True))
-        result = SuiteResult(len(self.stamps), scores, per_class, protocol)
-        return BagReview(path, result, self.depth, self.drives, self._kept, self.notes)
+        result = SuiteResult(len(self.stamps), scores, per_class, protocol, self.notes)
+        return BagReview(path, result, self.depth, self.drives, self._kept)
+
+    def _ego_motion_table(self) -> list[Score]:
+        if self._steps and not self._moved:
+            raise NothingToJudge("no image had ego-motion")
+        return ego_motion_table(self.ego_motion.scores())
 
     def _semantic_table(self) -> list[Score]:
         if not self.semantics.present.any():

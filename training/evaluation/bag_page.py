@@ -37,7 +37,7 @@ def build_page(reviews: Sequence[BagReview], labels: LabelSet, about: Mapping[st
         subtitle=f"{about['model']} on {', '.join(review.path.name for review in reviews)}",
         cards=_cards(reviews[0]) if len(reviews) == 1 else (),
         sections=[*sections, Section("Circumstances", [Facts("Run", list(about.items()))])],
-        notices=[f"{review.path.name}: {note}" for review in reviews for note in review.notes],
+        notices=[f"{review.path.name}: {note}" for review in reviews for note in review.result.notes],
     )
 
 

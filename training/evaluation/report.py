@@ -66,6 +66,7 @@ def record(
             name: {
                 "frames": result.frames,
                 "protocol": result.protocol,
+                "notes": result.notes,
                 "scores": [_score_record(score) for score in result.scores],
                 "per_class_iou": {label: _finite(value) for label, value in result.per_class.items()},
             }

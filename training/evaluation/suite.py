@@ -51,13 +51,14 @@ class SuiteResult:
     """The scores of one suite.
 
     ``frames``: how many were judged. ``per_class``: class name → IoU (NaN: not in the truth). ``protocol``:
-    how it was done.
+    how it was done. ``notes``: what could not be judged or had to be assumed, and why.
     """
 
     frames: int
     scores: list[Score]
     per_class: dict[str, float] = field(default_factory=dict)
     protocol: str = ""
+    notes: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)

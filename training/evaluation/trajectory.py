@@ -3,44 +3,56 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
-from geoseg_ros.bags import BagReader, stamp_nanoseconds
-from geoseg_ros.bags.topics import find_odometry
-from geoseg_ros.egomotion import exponential, logarithm
+from geoseg_ros.bags import BagReader
+from geoseg_ros.bags.topics import ODOMETRY, find_odometry
+from geoseg_ros.frames.bag import require_topic
 from geoseg_ros.ground_truth import true_odometry
-from geoseg_ros.quaternion import rotation_of
-from geoseg_ros.training.data.odometry import BODY_FROM_OPTICAL
+from geoseg_ros.training.data.odometry import BODY_FROM_OPTICAL, Track
+from geoseg_ros.training.data.static_frames import TF_STATIC, Edges, body_from_camera, read_static_edges
 from geoseg_ros.training.metrics.egomotion import aligning_scale, chain
 
-MAX_GAP = 500_000_000
-"""Nanoseconds between two odometry messages between which no pose is known."""
+MAX_GAP = 0.5
+"""Seconds between two odometry messages between which no pose is known."""
 
 
 @dataclass(frozen=True)
 class Odometry:
-    """Poses world_from_camera (N×4×4, metres) by stamps (N, ns, rising), the topic, and what they are poses of."""
+    """Where a body was (``track``), as ``topic`` tells it; ``edges``: the bag's fixed transforms."""
 
-    stamps: np.ndarray
-    poses: np.ndarray
     topic: str
-    frame: str
+    track: Track
+    edges: Edges
 
-    def at(self, stamps: np.ndarray) -> np.ndarray:
-        """Poses M×4×4 at other stamps, by constant twist between the neighbours; NaN outside and in gaps."""
-        found = np.full((len(stamps), 4, 4), np.nan)
-        for row, stamp in enumerate(stamps):
-            after = int(np.searchsorted(self.stamps, stamp))
-            if after < len(self.stamps) and self.stamps[after] == stamp:
-                found[row] = self.poses[after]
-            elif 0 < after < len(self.stamps):
-                before, span = self.poses[after - 1], self.stamps[after] - self.stamps[after - 1]
-                if span <= MAX_GAP:
-                    part = (stamp - self.stamps[after - 1]) / span
-                    found[row] = before @ exponential(part * logarithm(np.linalg.inv(before) @ self.poses[after]))
-        return found
+    def camera_poses(self, stamps: np.ndarray, camera: str) -> np.ndarray:
+        """Poses N×4×4 of the frame ``camera`` (optical axes, metres) at N stamps (ns); NaN outside the track and in gaps."""
+        mount = self._mount(camera)
+        if mount is None:
+            mount = np.eye(4)
+            if "optical" not in self.track.frame:
+                mount[:3, :3] = BODY_FROM_OPTICAL
+        return self.track.at(stamps, MAX_GAP) @ mount
+
+    def whose(self, camera: str) -> str:
+        """Whose poses :meth:`camera_poses` are, for people."""
+        how = "taken as the camera's" if self._mount(camera) is None else f"brought to {camera!r} by {TF_STATIC}"
+        return f"the poses of {self.track.frame!r}, {how}"
+
+    def assumption(self, camera: str) -> str | None:
+        """What is assumed of the camera's place on the body; None where it is known, or where the topic's name says that the
+        body is the camera (:mod:`geoseg_ros.ground_truth`)."""
+        if self._mount(camera) is not None or true_odometry([self.topic]) is not None:
+            return None
+        return (
+            f"{TF_STATIC} does not say where {camera!r} is on {self.track.frame!r}, the body of {self.topic}; it is taken to be "
+            "at the body's origin and to look ahead"
+        )
+
+    def _mount(self, camera: str) -> np.ndarray | None:
+        """4×4 body_from_camera; None where the fixed transforms do not connect the two."""
+        return body_from_camera(self.edges, self.track.frame, camera)
 
 
 @dataclass(frozen=True)
@@ -60,23 +72,14 @@ class Drive:
 def read_odometry(bag: BagReader) -> Odometry | None:
     """The camera's odometry: ground truth where the bag has it, else the robot's own; None without either.
 
-    The pose of a frame that is not an optical one is taken as the camera's, looking along that frame's x axis.
-    Messages whose stamp does not rise, or whose pose is not finite, are left out.
+    BagError where the topic holds something else, or the poses of several bodies.
     """
     topic = true_odometry(bag.topics) or find_odometry(bag.topics)
     if topic is None:
         return None
-    stamps, poses, frame = [], [], ""
-    for *_, message in bag.messages([topic]):
-        stamp, pose = stamp_nanoseconds(message.header.stamp), _pose(message.pose.pose)
-        if np.isfinite(pose).all() and (not stamps or stamp > stamps[-1]):
-            stamps.append(stamp)
-            poses.append(pose)
-            frame = message.child_frame_id
-    turned = np.eye(4)
-    if "optical" not in frame:
-        turned[:3, :3] = BODY_FROM_OPTICAL
-    return Odometry(np.array(stamps, np.int64), np.array(poses).reshape(-1, 4, 4) @ turned, topic, frame)
+    require_topic(bag.topics, bag.path, topic, (ODOMETRY,))
+    messages = (message for *_, message in bag.messages([topic]))
+    return Odometry(topic, Track.from_messages(messages, f"{bag.path}: topic {topic}"), read_static_edges(bag))
 
 
 def drives(steps: list[np.ndarray], poses: np.ndarray) -> list[Drive]:
@@ -92,14 +95,6 @@ def drives(steps: list[np.ndarray], poses: np.ndarray) -> list[Drive]:
             found[-1].true_steps.append(np.linalg.inv(before) @ after)
         begun = known
     return found
-
-
-def _pose(message: Any) -> np.ndarray:
-    """4×4 of a ``geometry_msgs/Pose``; NaN where its quaternion has no direction."""
-    pose = np.eye(4)
-    pose[:3, :3] = rotation_of([getattr(message.orientation, axis) for axis in "xyzw"])
-    pose[:3, 3] = [getattr(message.position, axis) for axis in "xyz"]
-    return pose
 
 
 def _from_above(positions: np.ndarray) -> np.ndarray:

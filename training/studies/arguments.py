@@ -1,16 +1,20 @@
-"""The arguments that all studies take."""
+"""The command line that all studies share."""
 
 from __future__ import annotations
 
 import argparse
+import sys
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from geoseg_ros.errors import ConfigError
+from geoseg_ros.errors import ConfigError, GeosegError
 
 
-def add_arguments(parser: argparse.ArgumentParser, out: Path) -> None:
-    """``--out``, ``--data``, ``--processes``, ``--frames``, ``--set``."""
-    parser.add_argument("--out", type=Path, default=out, help="folder of runs and table (default: %(default)s)")
+def study_parser(name: str, description: str) -> argparse.ArgumentParser:
+    """``--out`` (runs/``name`` without it), ``--data``, ``--processes``, ``--frames``, ``--set``; a study adds its own."""
+    parser = argparse.ArgumentParser(prog=name, description=description.splitlines()[0])
+    text = "folder of runs and table (default: %(default)s)"
+    parser.add_argument("--out", type=Path, default=Path("runs", name), help=text)
     text = "folder of the real data (default: %(default)s)"
     parser.add_argument("--data", type=Path, default=Path("../shared/data"), help=text)
     text = "parallel processes per run (default: %(default)s; on a CPU one per core)"
@@ -18,9 +22,28 @@ def add_arguments(parser: argparse.ArgumentParser, out: Path) -> None:
     parser.add_argument("--frames", type=int, metavar="N", help="judge at most N frames per suite, for a quick look")
     text = "change a value of every run's recipe; may be repeated"
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help=text)
+    return parser
 
 
-def check_arguments(args: argparse.Namespace) -> None:
+def print_study(
+    parser: argparse.ArgumentParser, arguments: Sequence[str] | None, study: Callable[[argparse.Namespace], str]
+) -> int:
+    """Print what ``study`` says of the parsed arguments; returns 0, or 1 with a sentence on stderr where it fails or is
+    interrupted."""
+    args = parser.parse_args(arguments)
+    try:
+        _check(args)
+        print(study(args))
+    except GeosegError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("interrupted; the same command goes on from here", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _check(args: argparse.Namespace) -> None:
     """ConfigError for values that mean nothing; makes the folder."""
     if args.processes < 1:
         raise ConfigError(f"processes is {args.processes}, expected at least 1")

@@ -8,15 +8,13 @@ Goes on where it was stopped; writes table.md and table.json to the folder.
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from geoseg_ros.bundle import load_bundle
-from geoseg_ros.errors import GeosegError
-from geoseg_ros.training.studies.arguments import add_arguments, check_arguments
+from geoseg_ros.training.studies.arguments import print_study, study_parser
 from geoseg_ros.training.studies.runs import judge, train_to_end
 from geoseg_ros.training.studies.table import Column, markdown, save
 
@@ -80,17 +78,11 @@ def _pixels(tolerance: float | None) -> str:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command line; 0 when the table is written."""
-    parser = argparse.ArgumentParser(prog="depth_methods", description=__doc__.splitlines()[0])
-    add_arguments(parser, Path("runs/depth_methods"))
+    parser = study_parser("depth_methods", __doc__)
     parser.add_argument("--methods", nargs="+", default=METHODS, help="recipes to compare (default: %(default)s)")
-    args = parser.parse_args(arguments)
-    try:
-        check_arguments(args)
-        print(compare(args.out, args.methods, args.set, args.processes, args.data, args.frames))
-    except GeosegError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    return 0
+    return print_study(
+        parser, arguments, lambda a: compare(a.out, a.methods, a.set, a.processes, a.data, a.frames)
+    )
 
 
 if __name__ == "__main__":

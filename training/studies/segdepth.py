@@ -9,14 +9,13 @@ folder.
 
 from __future__ import annotations
 
-import argparse
 import math
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from geoseg_ros.errors import ConfigError, GeosegError
-from geoseg_ros.training.studies.arguments import add_arguments, check_arguments
+from geoseg_ros.errors import ConfigError
+from geoseg_ros.training.studies.arguments import print_study, study_parser
 from geoseg_ros.training.studies.runs import Scores, judge, train_to_end
 from geoseg_ros.training.studies.table import Column, Spread, markdown, save
 
@@ -37,6 +36,8 @@ def study(
     folder: Path, seeds: int, overrides: Sequence[str], processes: int, data: Path, frames: int | None
 ) -> str:
     """Train and judge ``seeds`` runs of each variant under ``folder``; returns the table as Markdown."""
+    if seeds < 1:
+        raise ConfigError(f"seeds is {seeds}, expected at least 1")
     scores: dict[str, list[Scores]] = {variant: [] for variant in VARIANTS}
     for seed in range(seeds):
         for variant, changes in VARIANTS.items():
@@ -63,19 +64,9 @@ def summary(scores: dict[str, list[Scores]]) -> str:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command line; 0 when the table is written."""
-    parser = argparse.ArgumentParser(prog="segdepth", description=__doc__.splitlines()[0])
-    add_arguments(parser, Path("runs/segdepth_study"))
+    parser = study_parser("segdepth_study", __doc__)
     parser.add_argument("--seeds", type=int, default=3, metavar="N", help="runs per variant (default: %(default)s)")
-    args = parser.parse_args(arguments)
-    try:
-        check_arguments(args)
-        if args.seeds < 1:
-            raise ConfigError(f"seeds is {args.seeds}, expected at least 1")
-        print(study(args.out, args.seeds, args.set, args.processes, args.data, args.frames))
-    except GeosegError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    return 0
+    return print_study(parser, arguments, lambda a: study(a.out, a.seeds, a.set, a.processes, a.data, a.frames))
 
 
 if __name__ == "__main__":

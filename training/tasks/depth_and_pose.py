@@ -78,7 +78,9 @@ class _MonodepthAnswers:
                 network.pose_network.camera.remember(camera, *data[CURRENT].shape[-2:], vectors[:, :3])
             intrinsics = camera if self.hides_intrinsics else torch.where(_known(data), intrinsics, camera)
         elif not _known(data).all():
-            raise ConfigError("images of unknown intrinsics need network.learns_intrinsics: true")
+            raise ConfigError(
+                "images of unknown intrinsics need network.learns_intrinsics: true, as the recipe learned_intrinsics has it"
+            )
         inverse = [1 / network.depth(d, intrinsics.detach().repeat(len(frames), 1, 1)) for d in disparities]
         by_frame = {frame: [d[i * batch : (i + 1) * batch] for d in inverse] for i, frame in enumerate(frames)}
         poses = {}

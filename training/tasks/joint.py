@@ -12,6 +12,9 @@ from the mixture. Then, per source:
 - ``previous_from_current``: rotation and translation of the pose head.
 - pairs without depth: photometric reprojection through the known pose, else the predicted one (Monodepth2, methods.md §3).
 
+Poses may be unknown (NaN) in some examples of a source: these teach no pose, and are reprojected through the predicted one.
+Examples of an assumed camera are not reprojected: they would teach the depth of another one.
+
 A recipe that freezes ``flow_head`` trains on single images: several times more of them per minute. One that freezes all that
 single images teach leaves out their losses.
 """
@@ -174,9 +177,9 @@ class JointTask:
         if part.previous_state is not None:
             motion_losses, pose = self._motion(part, decoded, logits, depth, step)
             losses.update(motion_losses)
-        pose = data.get("previous_from_current", pose)
-        if "depth" not in data and pose is not None and (self.learns_stills or pose.requires_grad):
-            losses.update(self._reprojection(data, depth, pose))
+        given = data.get("previous_from_current", pose)
+        if "depth" not in data and given is not None and (self.learns_stills or given.requires_grad):
+            losses.update(self._reprojection(data, depth, _known_or(given, pose)))
         return losses
 
     def _depth(self, depth: Tensor, target: Tensor, step: int) -> dict[str, Tensor]:
@@ -236,9 +239,15 @@ class JointTask:
         return losses
 
     def _reprojection(self, data: dict[str, Tensor], depth: Tensor, pose: Tensor) -> dict[str, Tensor]:
-        current, previous = data["image_clean"], data["previous_clean"]
-        depth = double_depth(depth)
-        warped, valid, _ = inverse_warp(previous, depth, data["K"], pose)
+        """Of the examples whose pose and camera are known; 0 where none is."""
+        known = _known(pose)
+        if "intrinsics_known" in data:
+            known = known & data["intrinsics_known"]
+        if not known.any():
+            return dict.fromkeys(("photometric", "smoothness"), 0 * depth.sum())
+        current, previous, intrinsics = (data[key][known] for key in ("image_clean", "previous_clean", "K"))
+        depth = double_depth(depth[known])
+        warped, valid, _ = inverse_warp(previous, depth, intrinsics, pose[known])
         error, _ = minimum_reprojection(current, [warped], [previous], [valid])
         return {"photometric": error.mean(), "smoothness": first_order_smoothness(1.0 / depth, current)}
 
@@ -278,3 +287,13 @@ class JointTask:
             licence=LICENCE,
             weights={name: value.detach().cpu() for name, value in self.network.state_dict().items()},
         )
+
+
+def _known(pose: Tensor) -> Tensor:
+    """Whose pose B×4×4 is known, bool B."""
+    return torch.isfinite(pose).all(2).all(1)
+
+
+def _known_or(pose: Tensor, other: Tensor | None) -> Tensor:
+    """Poses B×4×4, those of ``other`` (where there is one) in place of unknown ones."""
+    return pose if other is None else torch.where(_known(pose)[:, None, None], pose, other)

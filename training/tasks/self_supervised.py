@@ -204,7 +204,10 @@ class SelfSupervisedTask:
         """Metres driven between the frame and a source; from given poses where there is no odometry."""
         distance, pose = data.get(f"{source}_distance"), data.get(f"{source}_from_current")
         if distance is None and pose is None:
-            raise ConfigError(f"data.{name}: examples have no {source}_distance, which the velocity loss needs")
+            raise ConfigError(
+                f"data.{name}: examples have no {source}_distance, which the velocity loss needs; bags give it for images "
+                "within their nav_msgs/Odometry"
+            )
         return pose[:, :3, 3].norm(dim=1) if distance is None else distance
 
     @torch.no_grad()
@@ -245,7 +248,10 @@ class SelfSupervisedTask:
 
 def _given(name: str, data: Data, key: str) -> Tensor:
     if key not in data:
-        raise ConfigError(f"data.{name}: examples have no {key}, but loss.poses is 'given'")
+        raise ConfigError(
+            f"data.{name}: examples have no {key}, but loss.poses is 'given'; bags give it for images within their "
+            "nav_msgs/Odometry where /tf_static connects its body with the camera"
+        )
     return data[key]
 
 
