@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from geoseg_ros.bundle import Bundle
     from geoseg_ros.training.config import Recipe
 
-Batch = dict[str, dict[str, Tensor]]  # source name -> key -> tensor, see training/data/source.py
+Batch = dict[str, dict[str, Tensor]]  # source name -> key -> tensor, see training/data/source.py and jitter.py
 
 
 class Task(Protocol):
