@@ -1,0 +1,72 @@
+"""Statistics of batch normalisation: measured over many batches, kept while the weights learn, the same after a resume."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from test_trainer import assert_same_run
+from toy_task import RECIPE, write_stills
+from torch import nn
+
+from geoseg_ros.errors import ConfigError
+from geoseg_ros.training.config import load_recipe
+from geoseg_ros.training.statistics import measure_statistics
+from geoseg_ros.training.trainer import Trainer, train
+
+
+@pytest.fixture
+def recipe_file(tmp_path, monkeypatch):
+    write_stills(tmp_path)
+    monkeypatch.setenv("GEOSEG_DATA", str(tmp_path))
+    path = tmp_path / "toy.yaml"
+    path.write_text(RECIPE + "statistics_batches: 4\n")
+    return str(path)
+
+
+def test_statistics_are_the_means_over_all_batches():
+    norm = nn.BatchNorm2d(1)
+    batches = [torch.tensor([0.0, 2.0]).view(2, 1, 1, 1), torch.tensor([10.0, 16.0]).view(2, 1, 1, 1)]
+    measure_statistics(norm, norm, batches)
+    assert norm.running_mean.item() == pytest.approx((1 + 13) / 2)
+    assert norm.running_var.item() == pytest.approx((2 + 18) / 2)  # unbiased, of each batch
+    assert norm.momentum == 0.1
+
+
+def test_what_is_not_in_training_mode_is_left_alone():
+    frozen, learning = nn.BatchNorm2d(1).eval(), nn.BatchNorm2d(1)
+    network = nn.Sequential(frozen, learning)
+    measure_statistics(network, network, [torch.tensor([4.0, 6.0]).view(2, 1, 1, 1)])
+    assert frozen.running_mean.item() == 0 and learning.running_mean.item() == pytest.approx(5, abs=1e-4)
+
+
+def test_a_run_keeps_the_statistics_that_it_measured_first(recipe_file, tmp_path):
+    recipe = load_recipe(recipe_file)
+    fresh = Trainer(recipe)
+    before = {name: value.clone() for name, value in fresh.state.network.state_dict().items()}
+    fresh.measure_statistics()
+    measured = fresh.state.network.state_dict()
+    assert not torch.equal(measured["1.running_mean"], before["1.running_mean"])
+    assert all(torch.equal(measured[name], before[name]) for name in ("0.weight", "1.weight", "4.bias"))
+    train(recipe, tmp_path / "run", resume=False)
+    end = load_file(tmp_path / "run" / "checkpoint.safetensors")
+    for name in ("1.running_mean", "1.running_var"):
+        assert torch.equal(end[f"network.{name}"], measured[name])
+        torch.testing.assert_close(end[f"average.{name}"], measured[name])
+    assert not torch.equal(end["network.1.weight"], measured["1.weight"])
+
+
+def test_a_resumed_run_does_not_measure_again(recipe_file, tmp_path):
+    overrides = ["loss.stop=[7, SIGINT]"]
+    with pytest.raises(KeyboardInterrupt):
+        train(load_recipe(recipe_file, overrides), tmp_path / "stopped", resume=False)
+    config = tmp_path / "stopped/config.yaml"
+    config.write_text(config.read_text().replace("loss:\n  stop:\n  - 7\n  - SIGINT\n", "loss: {}\n"))
+    train(load_recipe(recipe_file), tmp_path / "stopped", resume=True)
+    train(load_recipe(recipe_file), tmp_path / "whole", resume=False)
+    assert_same_run(tmp_path / "stopped", tmp_path / "whole")
+
+
+def test_a_negative_number_of_batches_is_refused(recipe_file):
+    with pytest.raises(ConfigError, match="statistics_batches is -1, expected 0 or more"):
+        load_recipe(recipe_file, ["statistics_batches=-1"])
