@@ -2,7 +2,8 @@
 input only.
 
 A raw sample is a dict in OpenCV layout: image, previous, next H×W×3 uint8 RGB; depth H×W float32 metres;
-semantic H×W uint8; flow H×W×2 float32 (to the previous image); motion H×W float32; K 3×3;
+semantic H×W uint8; flow H×W×2 float32 (to the previous image); motion H×W float32; guidance H×W float32, a frozen
+model's depth; K 3×3;
 previous_from_current, next_from_current 4×4; previous_distance, next_distance and intrinsics_known scalars.
 Every key but ``image`` may be absent. :func:`augment` crops, scales and flips all of them alike and returns
 the layout of the training batch.
@@ -22,7 +23,8 @@ Sample = dict[str, np.ndarray]
 
 _IMAGES = ("image", "previous", "next")
 _POSES = ("previous_from_current", "next_from_current")
-_PADDING = {"depth": np.nan, "semantic": 255, "flow": np.nan, "motion": np.nan}
+_PADDING = {"depth": np.nan, "semantic": 255, "flow": np.nan, "motion": np.nan, "guidance": np.nan}
+_INTERPOLATED = (*_IMAGES, "guidance")
 _GREY = np.array([0.299, 0.587, 0.114])  # ITU-R BT.601 luma
 _YIQ = np.array([_GREY, [0.5959, -0.2746, -0.3213], [0.2115, -0.5227, 0.3112]])
 _RGB_FROM_YIQ = np.linalg.inv(_YIQ)
@@ -85,7 +87,7 @@ def augment(sample: Sample, size: tuple[int, int], config: AugmentConfig, rng: n
     """One training example of ``size`` (width, height) from a raw sample.
 
     Returns image, previous, next (jittered), image_clean, previous_clean, next_clean: 3×H×W float32 in [0, 1];
-    depth, motion 1×H×W float32; semantic H×W int64; flow 2×H×W float32; K 3×3 float32; previous_from_current,
+    depth, motion, guidance 1×H×W float32; semantic H×W int64; flow 2×H×W float32; K 3×3 float32; previous_from_current,
     next_from_current 4×4 float32; previous_distance, next_distance float32; intrinsics_known bool; each if the
     sample has it.
     """
@@ -120,7 +122,7 @@ def _random_offset(spare: int, share: float) -> int:
 def crop_and_scale(sample: Sample, box: tuple[int, int, int, int], size: tuple[int, int]) -> Sample:
     """Cut ``box`` (x, y, width, height) out of every array and resize it to ``size`` (width, height).
 
-    Pixel centres are integers: c becomes (c − x + 0.5)·s − 0.5. Images are interpolated, ground truth takes
+    Pixel centres are integers: c becomes (c − x + 0.5)·s − 0.5. Images and guidance are interpolated, ground truth takes
     the nearest value; flow is multiplied by the scale; depth keeps its values.
     """
     x, y, box_width, box_height = box
@@ -158,7 +160,7 @@ def _resample(
             part = cv2.copyMakeBorder(part, *edges, cv2.BORDER_CONSTANT, value=(_PADDING[key],) * 4)
     if size == (box_width, box_height):
         return part
-    if key not in _IMAGES:
+    if key not in _INTERPOLATED:
         return cv2.resize(part, size, interpolation=cv2.INTER_NEAREST_EXACT)
     shrinks = size[0] < box_width and size[1] < box_height
     return cv2.resize(part, size, interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
@@ -186,7 +188,7 @@ def _to_network_layout(sample: Sample) -> Sample:
             result[f"{key}_clean"] = _channels_first(value.astype(np.float32) * np.float32(1 / 255))
         elif key == "semantic":
             result[key] = value.astype(np.int64)
-        elif key in ("depth", "motion"):
+        elif key in ("depth", "motion", "guidance"):
             result[key] = value.astype(np.float32)[None]
         elif key == "flow":
             result[key] = _channels_first(value.astype(np.float32))
