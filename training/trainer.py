@@ -33,7 +33,7 @@ from geoseg_ros.training.data.source import find_data
 from geoseg_ros.training.optimizers import MovingAverage, create_optimizer, learning_rate
 from geoseg_ros.training.run_log import NoLog, RunLog
 from geoseg_ros.training.schema import nearest
-from geoseg_ros.training.tasks import Batch, Task, create_task
+from geoseg_ros.training.tasks import Batch, ReadsSources, Task, create_task
 
 CHECKPOINT = "checkpoint.safetensors"
 CONFIG = "config.yaml"
@@ -74,6 +74,8 @@ class Trainer:
         self.task = create_task(recipe.task, recipe)
         self.task.autocast = self.fabric.autocast
         self.sources = create_sources(recipe)
+        if isinstance(self.task, ReadsSources):
+            self.task.read_sources(self.sources)
         network = self.task.network
         self.frozen = [_part(network, name) for name in recipe.freeze]
         self.init_report, self.history = initialise(network, recipe) if recipe.init else (None, [])
