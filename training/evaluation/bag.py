@@ -10,6 +10,7 @@ import numpy as np
 
 from geoseg_ros.bags import BagReader
 from geoseg_ros.bags.by_stamp import ByStamp, grouped
+from geoseg_ros.bags.topics import IMAGE
 from geoseg_ros.errors import BagError
 from geoseg_ros.frames import Frame
 from geoseg_ros.frames.bag import BagFrames
@@ -17,8 +18,11 @@ from geoseg_ros.ground_truth import TRUTH, TRUTH_ODOMETRY, truth_topics
 from geoseg_ros.image_messages import decode_array
 from geoseg_ros.perception import Perception
 from geoseg_ros.pipeline import Pipeline
+from geoseg_ros.training.data.label_files import rectified_ids
 from geoseg_ros.training.evaluation.depth_detail import DepthDetail, DepthProtocol
 from geoseg_ros.training.evaluation.egomotion import ego_motion_table
+from geoseg_ros.training.evaluation.even_sample import EvenSample
+from geoseg_ros.training.evaluation.semantics import SemanticJudge
 from geoseg_ros.training.evaluation.suite import Score, SuiteResult, Track
 from geoseg_ros.training.evaluation.trajectory import Drive, drives, read_odometry
 from geoseg_ros.training.metrics.depth import DepthScores
@@ -26,10 +30,9 @@ from geoseg_ros.training.metrics.egomotion import EgoMotionMetric
 from geoseg_ros.training.metrics.errors import NothingToJudge
 from geoseg_ros.training.metrics.flow import FlowMetric
 from geoseg_ros.training.metrics.motion import MotionMetric
-from geoseg_ros.training.metrics.semantics import ConfusionMatrix
 
 SHOWN = 6
-"""Frames of a bag that a report shows; up to twice as many are kept."""
+"""Frames of a bag that a report shows."""
 
 
 @dataclass(frozen=True)
@@ -61,14 +64,18 @@ def judge_bag(
     track: Track,
     image_topic: str | None = None,
     limit: int | None = None,
+    label_topic: str | None = None,
 ) -> BagReview:
     """Run the model over a bag's camera, without the bag's odometry, and judge what the bag has ground truth for.
 
     Ground truth are the topics of ``geoseg simulate`` (:mod:`geoseg_ros.ground_truth`), equal in stamp to the
-    images; poses are interpolated. BagError where the bag has none, or where nothing could be judged.
+    images; poses are interpolated. ``label_topic`` names the one of class ids where that is another one. BagError where the
+    bag has none, or where nothing could be judged.
     """
     with BagFrames(path, image_topic) as source, BagReader(path) as bag:
         topics = truth_topics(bag.topics)
+        if label_topic is not None:
+            topics["semantic"] = _existing(bag, label_topic)
         odometry = read_odometry(bag)
         if not topics and odometry is None:
             found = ", ".join(sorted(bag.topics))
@@ -88,6 +95,14 @@ def judge_bag(
     return judge.review(path, protocol_text)
 
 
+def _existing(bag: BagReader, topic: str) -> str:
+    """``topic``, which must hold images."""
+    if topic not in bag.topics or bag.topics[topic].msgtype != IMAGE:
+        found = ", ".join(sorted(name for name, info in bag.topics.items() if info.msgtype == IMAGE)) or "none"
+        raise BagError(f"{bag.path} has no topic {topic} of {IMAGE}, found {found}")
+    return topic
+
+
 @dataclass
 class _Judge:
     """Feeds frames to the pipeline and collects every metric that there is ground truth for."""
@@ -100,13 +115,13 @@ class _Judge:
     drives: list[Drive] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        labels = self.pipeline.labels
+        if "semantic" in self.outputs:
+            self.outputs.add("confidence")
         self.depth = DepthDetail(self.protocol)
-        self.semantics = ConfusionMatrix(len(labels.names), labels.ignore)
+        self.semantics = SemanticJudge(self.pipeline.labels)
         self.flow, self.motion, self.ego_motion = FlowMetric(), MotionMetric(), EgoMotionMetric()
         self._steps: list[np.ndarray] = []
-        self._kept: list[Shown] = []
-        self._stride = 1
+        self._shown = EvenSample[Shown](SHOWN)
         self._uncalibrated = 0
 
     def add(self, index: int, frame: Frame, truth: dict[str, np.ndarray]) -> None:
@@ -123,20 +138,15 @@ class _Judge:
         scores = None
         if "depth" in truth and result.depth is not None:
             scores = self.depth.add(result.depth, truth["depth"])
+        if "semantic" in truth and frame.camera is not None:
+            truth["semantic"] = rectified_ids(truth["semantic"], frame.camera, self.semantics.labels.ignore)
         if "semantic" in truth and result.semantic is not None:
-            self.semantics.update(result.semantic, truth["semantic"])
+            self.semantics.update(result.semantic, result.confidence, truth["semantic"])
         if "flow" in truth and result.flow is not None and self._steps:
             self.flow.update(result.flow, truth["flow"])
         if "motion" in truth and result.motion_mask is not None:
             self.motion.update(result.motion_mask, truth["motion"])
-        self._keep(Shown(index, result, truth, scores))
-
-    def _keep(self, frame: Shown) -> None:
-        """Every ``_stride``-th frame, twice as rarely whenever they become too many."""
-        if frame.index % self._stride == 0:
-            self._kept.append(frame)
-            if len(self._kept) > 2 * SHOWN:
-                self._kept, self._stride = self._kept[::2], 2 * self._stride
+        self._shown.add(Shown(index, result, truth, scores))
 
     def judge_drive(self, poses: np.ndarray) -> None:
         """Judge the steps between the images against the images' true poses (N×4×4, NaN unknown)."""
@@ -152,7 +162,7 @@ class _Judge:
             self.notes.append(f"{self._uncalibrated} images have no calibrated camera: no depth, motion, ego-motion")
         parts = {
             "depth": self.depth.table,
-            "semantic": self._semantic_table,
+            "semantic": lambda: self.semantics.scores("semantic "),
             "flow": self._flow_table,
             "motion": self._motion_table,
             "ego_motion": lambda: ego_motion_table(self.ego_motion.scores()),
@@ -166,20 +176,10 @@ class _Judge:
                     self.notes.append(f"{name} is not judged: {reason}")
         if not scores:
             raise BagError(f"{path}: nothing could be judged: {'; '.join(self.notes)}")
-        per_class = {}
-        if self.semantics.present.any():
-            per_class = dict(zip(self.pipeline.labels.names, map(float, self.semantics.iou), strict=True))
-        result = SuiteResult(len(self.stamps), scores, per_class, protocol)
-        return BagReview(path, result, self.depth, self.drives, self._kept, self.notes)
-
-    def _semantic_table(self) -> list[Score]:
-        if not self.semantics.present.any():
-            raise NothingToJudge("no image had a semantic pixel to judge")
-        classes = f"{self.semantics.present.sum()} classes"
-        return [
-            Score("semantic mIoU", self.semantics.mean_iou, higher=True, note=classes),
-            Score("semantic pixel accuracy", self.semantics.pixel_accuracy, higher=True),
-        ]
+        per_class = self.semantics.per_class() if self.semantics.matrix.present.any() else {}
+        sections, confusion = self.semantics.sections(path.name), self.semantics.matrix.counts if per_class else None
+        result = SuiteResult(len(self.stamps), scores, per_class, protocol, sections, confusion)
+        return BagReview(path, result, self.depth, self.drives, self._shown.items(), self.notes)
 
     def _flow_table(self) -> list[Score]:
         scores = self.flow.scores()
