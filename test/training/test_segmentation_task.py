@@ -149,6 +149,9 @@ def test_wrong_losses_are_named(loss, sentence):
 def test_crop_and_unlabelled_sources_are_refused():
     with pytest.raises(ConfigError, match=r"crop is \[60, 32\], expected multiples of 32"):
         task(crop=(60, 32))
+    for size, sentence in (([480], "input_size has 1 entries, expected 2"), ([16, 480], r"input_size is \[16, 480\]")):
+        with pytest.raises(ConfigError, match=sentence):
+            task(network={"input_size": size})
     with pytest.raises(ConfigError, match="data.drive: examples have no semantic labels"):
         task(drive={}).step({"drive": {"image": torch.rand(1, 3, 32, 64)}}, 0)
 

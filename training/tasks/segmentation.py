@@ -38,7 +38,7 @@ from geoseg_ros.training.data.source import Source
 from geoseg_ros.training.losses.geometry_guidance import holistic_guidance, per_class_guidance
 from geoseg_ros.training.losses.jaccard import semantic_jaccard_loss
 from geoseg_ros.training.losses.segmentation import cross_entropy, median_frequency_weights, ohem_cross_entropy
-from geoseg_ros.training.schema import parse
+from geoseg_ros.training.schema import convert, parse
 from geoseg_ros.training.tasks import DATA_LICENCE, Batch, register_task
 from geoseg_ros.training.tasks.source_labels import SourceLabels
 from geoseg_ros.training.tasks.teacher import model_file
@@ -120,7 +120,10 @@ class SegmentationTask:
         self.loss = parse(SegmentationLoss, recipe.loss, "loss")
         self.labels: LabelSet = label_set(self.loss.labels)
         self.architecture: str = recipe.network.get("name", "bisenet")
-        self.input_size = tuple(recipe.network.get("input_size", recipe.crop))
+        size = recipe.network.get("input_size", recipe.crop)
+        self.input_size: tuple[int, int] = convert(tuple[int, int], size, "network: input_size")
+        if min(self.input_size) < STRIDE:
+            raise ConfigError(f"network: input_size is {list(self.input_size)}, expected at least {STRIDE} pixels each")
         settings = {key: value for key, value in recipe.network.items() if key not in TASK_KEYS}
         classes = len(self.labels.names)
         self.network: nn.Module = create_network(self.architecture, {**settings, "classes": classes})
