@@ -17,7 +17,8 @@ class Segmentation(NamedTuple):
 
 @dataclass(frozen=True)
 class SegmenterConfig:
-    """encoder: name in networks.encoder.ENCODERS; classes: number of semantic classes; upsampling: nearest, bilinear, unpooling or transposed, where the network lets one choose."""
+    """encoder: name in networks.encoder.ENCODERS; classes: number of semantic classes; upsampling: nearest, bilinear,
+    unpooling or transposed, where the network lets one choose."""
 
     encoder: str = "resnet18"
     classes: int = 11

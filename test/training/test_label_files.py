@@ -8,7 +8,13 @@ import pytest
 
 from geoseg_ros.errors import ConfigError
 from geoseg_ros.labels import CAMVID_11, LabelSet
-from geoseg_ros.training.data.label_files import checked_ids, labelled_images, read_label_ids, read_labelled, warn_of_absent_classes
+from geoseg_ros.training.data.label_files import (
+    checked_ids,
+    labelled_images,
+    read_label_ids,
+    read_labelled,
+    warn_of_absent_classes,
+)
 
 YARD = LabelSet("yard", ("ground", "wall", "person"), ((10, 20, 30), (200, 0, 0), (0, 0, 255)), ("person",), ignore=9)
 

@@ -22,8 +22,8 @@ from geoseg_ros.frames.bag import DECODERS, BagFrames
 from geoseg_ros.ground_truth import TRUTH, truth_topics
 from geoseg_ros.image_messages import decode_array
 from geoseg_ros.training.data.image_motion import small_grey
+from geoseg_ros.training.data.label_files import rectified_ids
 from geoseg_ros.training.data.odometry import Track
-from geoseg_ros.training.data.source import IGNORE
 from geoseg_ros.training.data.static_frames import TF_STATIC, TF_TYPE, Edges, body_from_camera, static_edges
 
 _AHEAD = 4  # images in work per thread
@@ -186,9 +186,8 @@ class BagImages:
                 f"{where} holds {message.encoding} of {message.width}×{message.height}, expected mono8 or 8UC1 of the image's "
                 f"{size[0]}×{size[1]}"
             )
-        if camera is not None and camera.is_distorted:
-            maps = camera.rectification_maps()
-            ids = cv2.remap(ids, *maps, cv2.INTER_NEAREST, borderMode=cv2.BORDER_CONSTANT, borderValue=IGNORE)
+        if camera is not None:
+            ids = rectified_ids(ids, camera)
         return ids if size == self.size else cv2.resize(ids, self.size, interpolation=cv2.INTER_NEAREST_EXACT)
 
     def _decode(self, message: Any) -> np.ndarray:

@@ -8,6 +8,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from geoseg_ros.camera import PinholeCamera
 from geoseg_ros.errors import ConfigError
 from geoseg_ros.labels import LabelSet
 from geoseg_ros.training.data import files
@@ -62,6 +63,14 @@ def checked_ids(ids: np.ndarray, what: str, labels: LabelSet, void: Collection[i
         )
     table = np.array([IGNORE if i in ignored else i for i in range(256)], np.uint8)
     return table[ids]
+
+
+def rectified_ids(ids: np.ndarray, camera: PinholeCamera, ignore: int = IGNORE) -> np.ndarray:
+    """Ids H×W uint8 of the picture of ``camera`` as its rectified picture shows them, by nearest values; ``ignore`` outside."""
+    if not camera.is_distorted:
+        return ids
+    maps = camera.rectification_maps()
+    return cv2.remap(ids, *maps, cv2.INTER_NEAREST, borderMode=cv2.BORDER_CONSTANT, borderValue=ignore)
 
 
 def _ids_of_colours(picture: np.ndarray, path: Path, labels: LabelSet) -> np.ndarray:

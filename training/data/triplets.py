@@ -44,7 +44,8 @@ class BaselineConfig:
 @dataclass(frozen=True)
 class Examples:
     """Numbers of the frames that make examples, each M: ``current``, its ``previous`` (None in stills) and its ``following``
-    one (None in stills and pairs); and why other frames make none: ``still`` moved too little, ``far`` too much, ``gaps`` between runs."""
+    one (None in stills and pairs); and why other frames make none: ``still`` moved too little, ``far`` too much, ``gaps``
+    between runs."""
 
     current: np.ndarray
     previous: np.ndarray | None
