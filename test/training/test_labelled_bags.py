@@ -5,7 +5,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 import pytest
-from drive_bags import CAMERA, CAMERA_INFO, IMAGE, PERIOD, START, frame_numbers, header, picture
+from drive_bags import CAMERA, CAMERA_INFO, IMAGE, PERIOD, SHADE, START, header, picture
 
 from geoseg_ros.bags import BagWriter
 from geoseg_ros.camera import PinholeCamera
@@ -51,8 +51,11 @@ def open_source(tmp_path):
     return open_
 
 
-def draw(source):
-    return source.batch(np.random.default_rng(0))
+def draw(source, count=12):
+    """Raw samples; ``number`` is the frame that a sample's picture shows."""
+    rng = np.random.default_rng(0)
+    samples = [source.raw_sample(rng) for _ in range(count)]
+    return [sample | {"number": round(sample["image"][1, 1, 0] / SHADE)} for sample in samples]
 
 
 @pytest.mark.parametrize("encoding, label_first", [("mono8", False), ("8UC1", True)])
@@ -60,12 +63,12 @@ def test_labelled_images_become_stills(tmp_path, open_source, encoding, label_fi
     write_labelled(tmp_path / "drive", {1: ids(1), 4: ids(4)}, encoding=encoding, label_first=label_first)
     source = open_source()
     assert len(source) == 2
-    batch = draw(source)
-    assert set(batch) == {"image", "image_clean", "semantic", "K", "intrinsics_known"}
-    numbers = frame_numbers(batch["image_clean"])
-    assert set(numbers) == {1, 4}
-    np.testing.assert_array_equal(batch["semantic"], np.stack([ids(number) for number in numbers]))
-    np.testing.assert_allclose(batch["K"][0], CAMERA.matrix)
+    samples = draw(source)
+    assert {sample["number"] for sample in samples} == {1, 4}
+    for sample in samples:
+        assert set(sample) == {"image", "semantic", "K", "intrinsics_known", "number"}
+        np.testing.assert_array_equal(sample["semantic"], ids(sample["number"]))
+    np.testing.assert_allclose(samples[0]["K"], CAMERA.matrix)
     assert [m[0].tolist() for m in source.label_maps()] == [ids(1)[0].tolist(), ids(4)[0].tolist()]
 
 
@@ -75,9 +78,9 @@ def test_simulated_and_named_topics_and_void_ids(tmp_path, open_source, capsys):
         open_source(label_topic="/labels")
     source = open_source(label_topic="/labels", void=[11])
     assert "never shows Sky, Building, " in capsys.readouterr().err
-    batch = draw(source)
-    expected = [np.where(ids(9 + number) == 11, 255, ids(9 + number)) for number in frame_numbers(batch["image_clean"])]
-    np.testing.assert_array_equal(batch["semantic"], expected)
+    for sample in draw(source):
+        stored = ids(9 + sample["number"])
+        np.testing.assert_array_equal(sample["semantic"], np.where(stored == 11, 255, stored))
     message = "drive has no labels, expected topic one that ends in gt/semantic/image .*: /camera/image_raw, /labels"
     with pytest.raises(BagError, match=message):
         open_source()
@@ -89,11 +92,11 @@ def test_labels_are_rectified_and_resized_with_their_images(tmp_path, open_sourc
     number = np.tile(np.arange(11, dtype=np.uint8).repeat(6)[:64], (48, 1))
     number[:4] = 200
     write_labelled(tmp_path / "drive", {2: number}, camera=DISTORTED)
-    batch = draw(open_source(crop=(32, 24), size=[32, 24], void=[200]))
+    (sample,) = draw(open_source(crop=(32, 24), size=[32, 24], void=[200]), 1)
     maps = DISTORTED.rectification_maps()
     expected = cv2.remap(number, *maps, cv2.INTER_NEAREST, borderMode=cv2.BORDER_CONSTANT, borderValue=255)
     expected = cv2.resize(expected, (32, 24), interpolation=cv2.INTER_NEAREST_EXACT)
-    np.testing.assert_array_equal(batch["semantic"][0], np.where(expected == 200, 255, expected))
+    np.testing.assert_array_equal(sample["semantic"], np.where(expected == 200, 255, expected))
     assert not np.array_equal(expected, cv2.resize(number, (32, 24), interpolation=cv2.INTER_NEAREST_EXACT))
 
 
@@ -115,7 +118,7 @@ def test_settings_of_labels_need_a_label_set(tmp_path, open_source):
     for changes in ({"label_topic": TOPIC}, {"void": [1]}):
         with pytest.raises(ConfigError, match="label_topic or void is given without labels"):
             open_source(labels=None, **changes)
-    assert "previous" in draw(open_source(labels=None)), "without labels it is a source of pairs"
+    assert "previous" in draw(open_source(labels=None))[0], "without labels it is a source of pairs"
 
 
 def test_labels_of_other_stamps_are_none(tmp_path, open_source):
@@ -139,6 +142,6 @@ def test_labelled_bags_take_guidance(tmp_path, open_source):
     model.write_bytes(b"weights")
     source = open_source()
     assert source.add_guidance(Shade(model, tmp_path / "depth"), "bag")
-    batch = draw(source)
-    np.testing.assert_allclose(batch["guidance"][:, 0], batch["image_clean"][:, 0] * 255 + 1, atol=1e-3)
+    for sample in draw(source):
+        np.testing.assert_array_equal(sample["guidance"], sample["image"][..., 0].astype(np.float32) + 1)
     assert not open_source(labels=None).add_guidance(Shade(model, tmp_path / "depth"), "bag")

@@ -192,10 +192,11 @@ def test_a_run_weighs_classes_by_the_labels_and_is_guided(tmp_path, monkeypatch)
     median = sum(frequency.values()) / 2
     expected = [median / frequency[i] if i in frequency else 1.0 for i in range(11)]
     np.testing.assert_allclose(trainer.task.class_weights, expected, rtol=1e-6)
-    batch = {"yard": {k: torch.from_numpy(v) for k, v in trainer.sources["yard"].batch(np.random.default_rng(0)).items()}}
+    examples = trainer.sources["yard"].batch(np.random.default_rng(0))
+    batch = trainer.prepare({"yard": {key: torch.from_numpy(value) for key, value in examples.items()}})
     guidance = batch["yard"]["guidance"]
     assert guidance.shape == (2, 1, 32, 64) and guidance[guidance.isfinite()].min() >= 1
-    values = trainer.step(trainer.prepare(batch))
+    values = trainer.step(batch)
     assert values["yard/guidance"] > 0 and trainer.state.step == 1
     bundle = trainer.task.bundle({"recipe": "x"})
     assert (bundle.architecture, bundle.input_size, bundle.labels) == ("tiny", SIZE, CAMVID_11)
