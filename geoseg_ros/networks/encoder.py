@@ -36,7 +36,7 @@ class Normalize(nn.Module):
 
 
 def stage_plan(output_stride: int) -> list[tuple[int, int, int]]:
-    """Stride, dilation of the first block and of the others, of the stages that lead to 1/8, 1/16 and 1/32."""
+    """Of the stages that lead to 1/8, 1/16 and 1/32: the stride, the dilation of the convolution that has it, and of the rest."""
     plan, dilation = [], 1
     for reached in OUTPUT_STRIDES:
         first = dilation
@@ -77,13 +77,16 @@ class LiteEncoder(nn.Module):
 
 
 class BasicBlock(nn.Module):
-    """Two 3×3 convolutions and a shortcut (He et al., CVPR 2016), with torchvision's attribute names."""
+    """Two 3×3 convolutions and a shortcut (He et al., CVPR 2016), with torchvision's attribute names.
+
+    ``first`` is the dilation of the convolution that strides or, in a dilated encoder, would; ``dilation`` of what follows it.
+    """
 
     expansion = 1
 
-    def __init__(self, c_in: int, width: int, stride: int, dilation: int):
+    def __init__(self, c_in: int, width: int, stride: int, first: int, dilation: int):
         super().__init__()
-        self.conv1 = nn.Conv2d(c_in, width, 3, stride, dilation, dilation, bias=False)
+        self.conv1 = nn.Conv2d(c_in, width, 3, stride, first, first, bias=False)
         self.bn1 = nn.BatchNorm2d(width)
         self.conv2 = nn.Conv2d(width, width, 3, 1, dilation, dilation, bias=False)
         self.bn2 = nn.BatchNorm2d(width)
@@ -97,16 +100,19 @@ class BasicBlock(nn.Module):
 
 
 class Bottleneck(nn.Module):
-    """1×1, 3×3 (which strides) and 1×1 convolution and a shortcut (He et al., CVPR 2016), with torchvision's attribute names."""
+    """1×1, 3×3 and 1×1 convolution and a shortcut (He et al., CVPR 2016), with torchvision's attribute names.
+
+    Dilations as in :class:`BasicBlock`: the 3×3 convolution strides, and no other follows it.
+    """
 
     expansion = 4
 
-    def __init__(self, c_in: int, width: int, stride: int, dilation: int):
+    def __init__(self, c_in: int, width: int, stride: int, first: int, dilation: int):
         super().__init__()
         c_out = width * self.expansion
         self.conv1 = nn.Conv2d(c_in, width, 1, bias=False)
         self.bn1 = nn.BatchNorm2d(width)
-        self.conv2 = nn.Conv2d(width, width, 3, stride, dilation, dilation, bias=False)
+        self.conv2 = nn.Conv2d(width, width, 3, stride, first, first, bias=False)
         self.bn2 = nn.BatchNorm2d(width)
         self.conv3 = nn.Conv2d(width, c_out, 1, bias=False)
         self.bn3 = nn.BatchNorm2d(c_out)
@@ -143,8 +149,8 @@ class ResNetEncoder(nn.Module):
         plan = [(1, 1, 1), *stage_plan(output_stride)]
         for index, (stride, first, dilation) in enumerate(plan):
             c_in, width, c_out = self.channels[index], self.widths[index], self.channels[index + 1]
-            blocks = [block(c_in, width, stride, first)]
-            blocks += [block(c_out, width, 1, dilation) for _ in range(depths[index] - 1)]
+            blocks = [block(c_in, width, stride, first, dilation)]
+            blocks += [block(c_out, width, 1, dilation, dilation) for _ in range(depths[index] - 1)]
             setattr(self, f"layer{index + 1}", nn.Sequential(*blocks))
 
     def forward(self, image: Tensor) -> list[Tensor]:

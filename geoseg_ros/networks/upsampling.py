@@ -39,7 +39,10 @@ class Unpooling(nn.Module):
 
     def forward(self, x: Tensor, finer: Tensor) -> Tensor:
         _, indices = F.max_pool2d(finer, 2, ceil_mode=True, return_indices=True)
-        return F.max_unpool2d(self.project(x), indices, 2, output_size=finer.shape[-2:])
+        values = self.project(x).flatten(2)
+        height, width = finer.shape[-2:]
+        empty = values.new_zeros(*values.shape[:2], height * width)
+        return empty.scatter(2, indices.flatten(2), values).unflatten(2, (height, width))
 
 
 class TransposedConvolution(nn.ConvTranspose2d):
