@@ -117,6 +117,20 @@ def test_camvid_is_skipped_for_other_labels(tmp_path):
         semantics.camvid(bench(pipeline, tmp_path))
 
 
+def test_depth_and_ego_motion_are_skipped_where_the_model_gives_none(tmp_path):
+    """As a model does that has learned semantics alone."""
+    bench_of_two = bench(Told([{}, {}]), tmp_path)
+    camera = PinholeCamera(64, 48, 60.0, 60.0, 31.5, 23.5)
+    with pytest.raises(SuiteSkipped, match="the model gives no ego-motion"):
+        egomotion.predicted_steps(bench_of_two, [noise(0), noise(1)], camera, "drive")
+    folder = tmp_path / "depth_dgp"
+    write(folder / "a.jpg", noise(0))
+    write(folder / "a_depth.png", np.full((48, 64), 256, np.uint16))
+    (folder / "a.json").write_text(json.dumps({"fx": 60, "fy": 60, "cx": 31.5, "cy": 23.5, "width": 64, "height": 48}))
+    with pytest.raises(SuiteSkipped, match="the model gives no depth"):
+        depth.depth_dgp(bench(Told([{}]), tmp_path))
+
+
 @pytest.mark.parametrize(
     "suite, missing", [("camvid", "semantics"), ("flow_middlebury", "flow"), ("davis", "motion")]
 )

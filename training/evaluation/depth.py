@@ -72,7 +72,7 @@ def _stills(
         image, truth = files.read_image(image_path), read_depth(depth_path, units_per_metre)
         camera = folder_camera(intrinsics, image.shape[1::-1])
         bench.pipeline.reset()
-        depth = bench.pipeline.step(image, camera, 1, outputs={"depth"}).depth
+        depth = bench.given(bench.pipeline.step(image, camera, 1, outputs={"depth"}).depth, "depth")
         if depth.shape != truth.shape:
             depth = cv2.resize(depth, truth.shape[::-1], interpolation=cv2.INTER_AREA)
         for collected, median_scaling in ((scaled, True), (metric, False)):

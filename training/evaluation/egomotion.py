@@ -8,7 +8,14 @@ import numpy as np
 
 from geoseg_ros.camera import PinholeCamera
 from geoseg_ros.training.data import files
-from geoseg_ros.training.evaluation.suite import NANOSECONDS, Bench, Score, SuiteResult, folder_camera
+from geoseg_ros.training.evaluation.suite import (
+    NANOSECONDS,
+    Bench,
+    Score,
+    SuiteResult,
+    SuiteSkipped,
+    folder_camera,
+)
 from geoseg_ros.training.metrics.egomotion import SNIPPET_FRAMES, EgoMotionMetric, EgoMotionScores, steps_of
 
 KITTI_FPS = 10
@@ -60,15 +67,20 @@ def ego_motion_table(scores: EgoMotionScores, bar: float | None = None) -> list[
 def predicted_steps(
     bench: Bench, images: Sequence[np.ndarray], camera: PinholeCamera, name: str
 ) -> list[np.ndarray]:
-    """The pipeline's steps previous_from_current between successive images; identity where it gives none."""
+    """The pipeline's steps previous_from_current between successive images; identity where it gives none.
+
+    SuiteSkipped when it gives none at all.
+    """
     bench.pipeline.reset()
-    steps = []
+    motions = []
     for i, image in enumerate(bench.track(images, len(images), name)):
         stamp = (i + 1) * NANOSECONDS // KITTI_FPS
         motion = bench.pipeline.step(image, camera, stamp, outputs={"ego_motion"}).ego_motion
         if i > 0:
-            steps.append(np.eye(4) if motion is None else np.asarray(motion.previous_from_current))
-    return steps
+            motions.append(motion)
+    if not any(motions):
+        raise SuiteSkipped("the model gives no ego-motion")
+    return [np.eye(4) if motion is None else np.asarray(motion.previous_from_current) for motion in motions]
 
 
 def _drive(

@@ -104,10 +104,12 @@ class _Judge:
             self._seed, self._previous = seed, None
         result = self.pipeline.step(frame.image, config.camera, frame.stamp)
         self.frames += 1
-        for collected, median_scaling in ((self.scaled, True), (self.metric, False)):
-            scores = depth_scores(result.depth, frame.depth, median_scaling, max_depth=ROAD_MAX_DEPTH)
-            if scores is not None:
-                collected.append(scores)
+        if result.depth is not None:
+            self.judged.add("depth")
+            for collected, median_scaling in ((self.scaled, True), (self.metric, False)):
+                scores = depth_scores(result.depth, frame.depth, median_scaling, max_depth=ROAD_MAX_DEPTH)
+                if scores is not None:
+                    collected.append(scores)
         if result.semantic is not None:
             self.judged.add("semantic")
             self.semantics.update(result.semantic, frame.semantic)
@@ -121,6 +123,8 @@ class _Judge:
                 self.judged.add("motion")
                 self.motion.update(result.motion_mask, frame.motion_mask)
             motion = result.ego_motion
+            if motion is not None:
+                self.judged.add("ego_motion")
             self._steps.append(np.eye(4) if motion is None else np.asarray(motion.previous_from_current))
         self._previous = frame
 
@@ -133,8 +137,9 @@ class _Judge:
     def result(self, bars: dict[str, float]) -> SuiteResult:
         """All scores."""
         self._finish_street()
-        scores = depth_table(self.scaled, self.metric, bars.get("abs_rel"))
-        classes = {}
+        scores, classes = [], {}
+        if "depth" in self.judged:
+            scores += depth_table(self.scaled, self.metric, bars.get("abs_rel"))
         if "semantic" in self.judged:
             classes = dict(zip(CAMVID_11.names, map(float, self.semantics.iou), strict=True))
             note = f"{self.semantics.present.sum()} classes"
@@ -149,5 +154,6 @@ class _Judge:
                 Score("motion mean IoU, per image", motion.mean_iou, higher=True),
                 Score("motion accuracy, per image", motion.pixel_accuracy, higher=True),
             ]
-        scores += ego_motion_table(self.ego_motion.scores())
+        if "ego_motion" in self.judged:
+            scores += ego_motion_table(self.ego_motion.scores())
         return SuiteResult(self.frames, scores, classes)
