@@ -28,6 +28,7 @@ from geoseg_ros.interrupt import StopRequest
 from geoseg_ros.machine import git_commit
 from geoseg_ros.training.checkpoint import TrainingState, load_checkpoint, save_checkpoint
 from geoseg_ros.training.config import Recipe, differing_keys, load_recipe, recipe_to_dict, save_recipe
+from geoseg_ros.training.data.jitter import prepare_examples
 from geoseg_ros.training.data.loader import create_sources, step_batches
 from geoseg_ros.training.data.source import find_data
 from geoseg_ros.training.optimizers import MovingAverage, create_optimizer, learning_rate
@@ -91,8 +92,9 @@ class Trainer:
         self._train_mode()
 
     def prepare(self, batch: Batch) -> Batch:
-        """The batch on the device, its images in the memory format of the network."""
-        batch = self.fabric.to_device(batch)
+        """The loader's batch as the task takes it: on the device, its colours jittered there (see
+        :func:`~geoseg_ros.training.data.jitter.prepare_examples`), its images in the memory format of the network."""
+        batch = {name: prepare_examples(examples, self.fabric.device) for name, examples in batch.items()}
         if not self.recipe.channels_last:
             return batch
         return {

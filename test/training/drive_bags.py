@@ -37,8 +37,8 @@ def picture(number: int, shift: int, width: int = 64, height: int = 48) -> np.nd
 
 
 def frame_numbers(images: np.ndarray) -> np.ndarray:
-    """Which frames B×3×H×W images in [0, 1] show, by their marks."""
-    return np.rint(images[:, 0, 1, 1] * 255 / SHADE).astype(int)
+    """Which frames B×3×H×W uint8 images show, by their marks."""
+    return np.rint(images[:, 0, 1, 1] / SHADE).astype(int)
 
 
 def body_pose(x: float, yaw: float = 0.0, y: float = 0.0) -> np.ndarray:

@@ -12,6 +12,7 @@ from geoseg_ros.errors import BagError, CameraError, ConfigError
 from geoseg_ros.image_messages import encode_image
 from geoseg_ros.training.config import Recipe
 from geoseg_ros.training.data.augmentation import no_augmentation
+from geoseg_ros.training.data.colour import COLOUR
 from geoseg_ros.training.data.loader import create_sources, step_batches
 
 DRIVE = [body_pose(0.5 * i) for i in range(6)]
@@ -41,8 +42,8 @@ def test_triplets_have_images_camera_distances_and_poses(tmp_path, open_source):
     batch = draw(source)
     names = ("image", "previous", "next")
     motion = {f"{name}_{what}" for name in names[1:] for what in ("from_current", "distance")}
-    assert set(batch) == {*names, *(f"{name}_clean" for name in names), "K", "intrinsics_known"} | motion
-    current, previous, following = (frame_numbers(batch[f"{name}_clean"]) for name in names)
+    assert set(batch) - set(COLOUR) == {*names, "K", "intrinsics_known"} | motion
+    current, previous, following = (frame_numbers(batch[name]) for name in names)
     np.testing.assert_array_equal(previous, current - 1)
     np.testing.assert_array_equal(following, current + 1)
     assert set(current) == {1, 2, 3, 4}
@@ -54,7 +55,7 @@ def test_triplets_have_images_camera_distances_and_poses(tmp_path, open_source):
         np.testing.assert_allclose(batch[f"{name}_distance"], 0.5, rtol=1e-5)
         np.testing.assert_allclose(batch[f"{name}_from_current"], np.broadcast_to(expected, (12, 4, 4)), atol=1e-5)
     np.testing.assert_array_equal(
-        (batch["image_clean"][0] * 255).round().astype(np.uint8).transpose(1, 2, 0),
+        batch["image"][0].transpose(1, 2, 0),
         picture(current[0], 4 * current[0]),
     )
 
@@ -63,7 +64,7 @@ def test_a_turning_body_moves_the_camera_on_its_lever(tmp_path, open_source):
     poses = [body_pose(0.5 * i, 0.1 * i) for i in range(6)]
     write_drive(tmp_path / "drive", poses=poses, mount=MOUNT)
     batch = draw(open_source("drive"))
-    current = frame_numbers(batch["image_clean"])
+    current = frame_numbers(batch["image"])
     for pose, distance, i in zip(batch["previous_from_current"], batch["previous_distance"], current):
         expected = np.linalg.inv(poses[i - 1] @ MOUNT) @ poses[i] @ MOUNT
         np.testing.assert_allclose(pose, expected, atol=1e-5)
@@ -79,9 +80,7 @@ def test_without_the_mounting_only_distances_are_known(tmp_path, open_source):
 
 def test_without_odometry_there_are_images_and_cameras(tmp_path, open_source):
     write_drive(tmp_path / "drive")
-    assert set(draw(open_source("drive"))) == {
-        *("image", "image_clean", "previous", "previous_clean", "K", "intrinsics_known")
-    }
+    assert set(draw(open_source("drive"))) - set(COLOUR) == {"image", "previous", "K", "intrinsics_known"}
 
 
 def test_bags_of_several_cameras_mix_in_a_batch(tmp_path, open_source):
@@ -90,7 +89,7 @@ def test_bags_of_several_cameras_mix_in_a_batch(tmp_path, open_source):
     write_drive(tmp_path / "b", camera=larger, size=(128, 96), first=10)
     write_drive(tmp_path / "c", camera=None, first=20)
     batch = draw(open_source(["a", "b", "c"], batch=60))
-    bag = frame_numbers(batch["image_clean"]) // 10
+    bag = frame_numbers(batch["image"]) // 10
     assert set(bag) == {0, 1, 2}
     np.testing.assert_allclose(batch["K"][bag == 0][0], CAMERA.matrix)
     np.testing.assert_allclose(batch["K"][bag == 1][0], larger.resize(64, 48).matrix, rtol=1e-6)
@@ -109,7 +108,7 @@ def test_weights_decide_how_often_a_bag_is_drawn(tmp_path, open_source):
     write_drive(tmp_path / "a")
     write_drive(tmp_path / "b", first=10)
     source = open_source(["a", "b"], weights=[1, 3], batch=200)
-    share = (frame_numbers(draw(source)["image_clean"]) >= 10).mean()
+    share = (frame_numbers(draw(source)["image"]) >= 10).mean()
     assert share == pytest.approx(0.75, abs=0.1)
 
 
@@ -118,7 +117,7 @@ def test_globs_find_bags_under_the_data_root(tmp_path, open_source):
     write_drive(tmp_path / "day/two", first=10)
     (tmp_path / "day/notes.txt").write_text("no bag")
     source = open_source("day/*", batch=40)
-    assert set(frame_numbers(draw(source)["image_clean"]) // 10) == {0, 1}
+    assert set(frame_numbers(draw(source)["image"]) // 10) == {0, 1}
     assert [bag["name"] for bag in source.describe()["bags"]] == ["one", "two"]
     with pytest.raises(ConfigError, match="one is named twice"):
         open_source(["day/one", "day/*"])
@@ -205,7 +204,7 @@ def test_standstill_is_dropped_by_odometry(tmp_path, open_source):
     source = open_source("drive", batch=60)
     pairs = {
         (int(a), int(b))
-        for a, b in zip(*(frame_numbers(draw(source)[key]) for key in ("previous_clean", "image_clean")))
+        for a, b in zip(*(frame_numbers(draw(source)[key]) for key in ("previous", "image")))
     }
     assert pairs == {(0, 1), (1, 2), (1, 3), (1, 4), (4, 5)}
 
@@ -216,7 +215,7 @@ def test_standstill_is_dropped_by_the_picture_where_there_is_no_odometry(tmp_pat
     batch = draw(source)
     triplets = {
         tuple(map(int, numbers))
-        for numbers in zip(*(frame_numbers(batch[f"{key}_clean"]) for key in ("previous", "image", "next")))
+        for numbers in zip(*(frame_numbers(batch[key]) for key in ("previous", "image", "next")))
     }
     assert triplets == {(2, 3, 4)}
     write_drive(tmp_path / "parked", shifts=[0] * 5)
@@ -231,9 +230,9 @@ def test_no_example_spans_dropped_frames(tmp_path, open_source):
     write_drive(tmp_path / "drive", poses=DRIVE, stamps=stamps)
     source = open_source("drive", batch=60)
     batch = draw(source)
-    current = frame_numbers(batch["image_clean"])
+    current = frame_numbers(batch["image"])
     assert set(current) == {1, 2, 4, 5}
-    np.testing.assert_array_equal(frame_numbers(batch["previous_clean"]), current - 1)
+    np.testing.assert_array_equal(frame_numbers(batch["previous"]), current - 1)
     counts = {"images": 6, "skipped": 0, "calibrated": 6, "with_odometry": 6, "examples": 4, "still": 2, "far": 0}
     assert source.describe()["bags"] == [{"name": "drive", "gaps": 1, **counts}]
 
@@ -249,7 +248,7 @@ def test_odometry_is_interpolated_and_unknown_in_its_gaps(tmp_path, open_source)
         pose_stamps=[START + round(t * 1e9) for t in times],
     )
     batch = draw(open_source("drive", batch=200))
-    current, distance = frame_numbers(batch["image_clean"]), batch["previous_distance"]
+    current, distance = frame_numbers(batch["image"]), batch["previous_distance"]
     known = (current <= 2) | (current >= 14)
     np.testing.assert_array_equal(np.isfinite(distance), known)
     np.testing.assert_allclose(distance[known], 0.5, rtol=1e-4)
@@ -267,8 +266,8 @@ def test_the_baseline_is_kept_in_metres(tmp_path, open_source):
 def test_frames_limit_every_bag(tmp_path, open_source):
     write_drive(tmp_path / "drive")
     batch = draw(open_source("drive", frames=[2, 4]))
-    assert set(frame_numbers(batch["image_clean"])) == {3}
-    assert set(frame_numbers(batch["previous_clean"])) == {2}
+    assert set(frame_numbers(batch["image"])) == {3}
+    assert set(frame_numbers(batch["previous"])) == {2}
 
 
 def test_images_are_rectified(tmp_path, open_source):
@@ -276,7 +275,7 @@ def test_images_are_rectified(tmp_path, open_source):
     write_drive(tmp_path / "drive", camera=lens)
     batch = draw(open_source("drive", frames=[0, 2]))
     expected = cv2.remap(picture(1, 4), *lens.rectification_maps(), cv2.INTER_LINEAR)
-    np.testing.assert_allclose(batch["image_clean"][0].transpose(1, 2, 0) * 255, expected, atol=1e-3)
+    np.testing.assert_array_equal(batch["image"][0].transpose(1, 2, 0), expected)
     np.testing.assert_allclose(batch["K"][0], lens.matrix)
 
 

@@ -115,7 +115,7 @@ def test_a_converted_folder_trains_with_the_poses_of_the_folder(folder, tmp_path
     source = Bag(config, no_augmentation(), (64, 48), config.locate("."))
     batch = source.batch(np.random.default_rng(0))
     poses = camera_poses(4)
-    shades = np.rint(batch["image_clean"][:, 0, 1, 1] * 255 / 8).astype(int)
+    shades = np.rint(batch["image"][:, 0, 1, 1] / 8).astype(int)
     for i, before, after in zip(shades, batch["previous_from_current"], batch["next_from_current"]):
         np.testing.assert_allclose(before, files.relative_pose(poses[i - 1], poses[i]), atol=1e-5)
         np.testing.assert_allclose(after, files.relative_pose(poses[i + 1], poses[i]), atol=1e-5)

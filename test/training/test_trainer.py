@@ -178,7 +178,8 @@ def test_a_gradient_that_is_not_finite_stops_with_the_very_batch_saved(recipe_fi
     with pytest.raises(TrainingError, match=r"the gradient of step 3 is not finite \(loss \d.*step_3.npz"):
         train(recipe, tmp_path / "run", resume=False)
     saved = np.load(tmp_path / "run/not_finite_step_3.npz")
-    (batch,) = step_batches(create_sources(recipe), recipe.seed, 3, 4, workers=0)
+    (drawn,) = step_batches(create_sources(recipe), recipe.seed, 3, 4, workers=0)
+    batch = Trainer(recipe).prepare(drawn)
     assert set(saved.files) == {f"stills.{key}" for key in batch["stills"]}
     for key, value in batch["stills"].items():
         np.testing.assert_array_equal(saved[f"stills.{key}"], value.numpy())
@@ -230,10 +231,20 @@ def test_bf16_keeps_weights_and_loss_in_float32(recipe_file):
     image = torch.rand(2, 3, 16, 24)
     with trainer.task.autocast():
         assert trainer.task.network(image).dtype == torch.bfloat16
-    batch = {"stills": {"image": image, "semantic": torch.zeros(2, 16, 24, dtype=torch.int64)}}
-    scalars = trainer.step(trainer.prepare(batch))
+    scalars = trainer.step({"stills": {"image": image, "semantic": torch.zeros(2, 16, 24, dtype=torch.int64)}})
     assert np.isfinite(scalars["loss"]) and scalars["train/lr"] == pytest.approx(0.01 / 3)
     assert {value.dtype for value in trainer.task.network.parameters()} == {torch.float32}
+
+
+def test_pictures_travel_as_uint8_and_are_jittered_by_prepare(recipe_file):
+    trainer = Trainer(load_recipe(recipe_file, ["augment.jitter=1"]))
+    drawn = next(step_batches(trainer.sources, 7, 0, 1, workers=0))["stills"]
+    assert (drawn["image"].dtype, drawn["semantic"].dtype) == (torch.uint8, torch.uint8)
+    batch = trainer.prepare({"stills": drawn})["stills"]
+    assert set(batch) == {"image", "image_clean", "semantic", "K"}
+    assert torch.equal(batch["image_clean"], drawn["image"] / 255)
+    assert (batch["image"] - batch["image_clean"]).abs().mean() > 0.01
+    assert batch["image"].is_contiguous(memory_format=torch.channels_last)
 
 
 def test_schedule_values():

@@ -1,12 +1,12 @@
-"""Augmentation of whole training samples: geometry with the intrinsics kept right, colour on the network's
-input only.
+"""Augmentation of whole training samples: geometry with the intrinsics kept right, on uint8 pictures; how their colour
+changes is drawn here and applied to whole batches by ``jitter``.
 
 A raw sample is a dict in OpenCV layout: image, previous, next H×W×3 uint8 RGB; depth H×W float32 metres;
 semantic H×W uint8; flow H×W×2 float32 (to the previous image); motion H×W float32; guidance H×W float32, a frozen
 model's depth; K 3×3;
 previous_from_current, next_from_current 4×4; previous_distance, next_distance and intrinsics_known scalars.
 Every key but ``image`` may be absent. :func:`augment` crops, scales and flips all of them alike and returns
-the layout of the training batch.
+the layout of a source's batch.
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ import cv2
 import numpy as np
 
 from geoseg_ros.errors import ConfigError
+from geoseg_ros.training.data.colour import draw_colour
 
 Sample = dict[str, np.ndarray]
 
-_IMAGES = ("image", "previous", "next")
+FRAMES = ("image", "previous", "next")
+"""The pictures that a sample may hold."""
+
 _POSES = ("previous_from_current", "next_from_current")
 _PADDING = {"depth": np.nan, "semantic": 255, "flow": np.nan, "motion": np.nan, "guidance": np.nan}
-_INTERPOLATED = (*_IMAGES, "guidance")
-_GREY = np.array([0.299, 0.587, 0.114])  # ITU-R BT.601 luma
-_YIQ = np.array([_GREY, [0.5959, -0.2746, -0.3213], [0.2115, -0.5227, 0.3112]])
-_RGB_FROM_YIQ = np.linalg.inv(_YIQ)
+_INTERPOLATED = (*FRAMES, "guidance")
 
 
 @dataclass(frozen=True)
@@ -86,19 +86,18 @@ class AugmentConfig:
 def augment(sample: Sample, size: tuple[int, int], config: AugmentConfig, rng: np.random.Generator) -> Sample:
     """One training example of ``size`` (width, height) from a raw sample.
 
-    Returns image, previous, next (jittered), image_clean, previous_clean, next_clean: 3×H×W float32 in [0, 1];
-    depth, motion, guidance 1×H×W float32; semantic H×W int64; flow 2×H×W float32; K 3×3 float32; previous_from_current,
-    next_from_current 4×4 float32; previous_distance, next_distance float32; intrinsics_known bool; each if the
-    sample has it.
+    Returns image, previous, next 3×H×W uint8 RGB; depth, motion, guidance 1×H×W float32; semantic H×W uint8;
+    flow 2×H×W float32; K 3×3 float32; previous_from_current, next_from_current 4×4 float32; previous_distance,
+    next_distance float32; intrinsics_known bool; each if the sample has it. And the colour change of its frames, see
+    :func:`~geoseg_ros.training.data.colour.draw_colour`.
     """
     height, width = sample["image"].shape[:2]
     box = random_box((width, height), size, config, rng)
     sample = crop_and_scale(sample, box, size)
     if rng.random() < config.flip:
         sample = flip(sample)
-    result = _to_network_layout(sample)
-    result.update(_jitter_images(sample, config, rng))
-    return result
+    frames = len(set(FRAMES) & sample.keys())
+    return _to_network_layout(sample) | draw_colour(frames, config, rng)
 
 
 def random_box(
@@ -141,7 +140,7 @@ def crop_and_scale(sample: Sample, box: tuple[int, int, int, int], size: tuple[i
 
 
 def _is_picture(key: str) -> bool:
-    return key in _IMAGES or key in _PADDING
+    return key in FRAMES or key in _PADDING
 
 
 def _resample(
@@ -154,7 +153,7 @@ def _resample(
     part = array[max(0, y) : y + box_height, max(0, x) : x + box_width]
     if left or top or right or bottom:
         edges = (top, bottom, left, right)
-        if key in _IMAGES:
+        if key in FRAMES:
             part = cv2.copyMakeBorder(part, *edges, cv2.BORDER_REPLICATE)
         else:
             part = cv2.copyMakeBorder(part, *edges, cv2.BORDER_CONSTANT, value=(_PADDING[key],) * 4)
@@ -184,11 +183,11 @@ def flip(sample: Sample) -> Sample:
 def _to_network_layout(sample: Sample) -> Sample:
     result: Sample = {}
     for key, value in sample.items():
-        if key in _IMAGES:
-            result[f"{key}_clean"] = _channels_first(value.astype(np.float32) * np.float32(1 / 255))
+        if key in FRAMES:
+            result[key] = _channels_first(value)
         elif key == "semantic":
-            result[key] = value.astype(np.int64)
-        elif key in ("depth", "motion", "guidance"):
+            result[key] = np.asarray(value, np.uint8)
+        elif key in ("depth", "motion"):
             result[key] = value.astype(np.float32)[None]
         elif key == "flow":
             result[key] = _channels_first(value.astype(np.float32))
@@ -197,90 +196,6 @@ def _to_network_layout(sample: Sample) -> Sample:
         else:
             result[key] = np.asarray(value, np.float32)
     return result
-
-
-def _jitter_images(sample: Sample, config: AugmentConfig, rng: np.random.Generator) -> Sample:
-    keys = [key for key in _IMAGES if key in sample]
-    shared = colour_change(config, rng) if rng.random() < config.jitter else None
-    grey = rng.random() < config.grey
-    blur_sigma = rng.uniform(0.3, 1.2) if rng.random() < config.blur else 0.0
-    noise = rng.uniform(0, config.noise_sigma) if rng.random() < config.noise else 0.0
-    smear = _draw_motion_blur(config, rng)
-    result = {}
-    for key in keys:
-        gamma, matrix = (
-            _vary(shared, colour_change(config, rng), config.per_frame) if shared else (1.0, np.eye(3, 4))
-        )
-        if grey:
-            matrix = np.hstack([np.tile(_GREY, (3, 1)), np.zeros((3, 1))]) @ np.vstack([matrix, [0, 0, 0, 1]])
-        result[key] = _channels_first(_apply(sample[key], gamma, matrix, blur_sigma, smear, noise, rng))
-    return result
-
-
-def _draw_motion_blur(config: AugmentConfig, rng: np.random.Generator) -> np.ndarray | None:
-    """The kernel of a random motion blur, or None; draws nothing where the configuration has none, so that recipes
-    without it keep their random numbers."""
-    if config.motion_blur == 0 or rng.random() >= config.motion_blur:
-        return None
-    return motion_blur_kernel(rng.uniform(*config.motion_blur_length), rng.uniform(0, np.pi))
-
-
-def motion_blur_kernel(length: float, angle: float) -> np.ndarray:
-    """The square float32 kernel of a straight smear of ``length`` pixels at ``angle`` (radians from x towards y); its
-    sum is 1."""
-    radius = int(np.ceil(length / 2))
-    kernel = np.zeros((2 * radius + 1,) * 2)
-    along = ((np.arange(8 * radius) + 0.5) / (8 * radius) - 0.5) * length
-    x, y = radius + along * np.cos(angle), radius + along * np.sin(angle)
-    left, top = np.minimum(x.astype(int), 2 * radius - 1), np.minimum(y.astype(int), 2 * radius - 1)
-    right_share, bottom_share = x - left, y - top
-    for dx, share_x in ((0, 1 - right_share), (1, right_share)):
-        for dy, share_y in ((0, 1 - bottom_share), (1, bottom_share)):
-            np.add.at(kernel, (top + dy, left + dx), share_x * share_y)
-    return (kernel / kernel.sum()).astype(np.float32)
-
-
-def colour_change(config: AugmentConfig, rng: np.random.Generator) -> tuple[float, np.ndarray]:
-    """A random gamma and the 3×4 affine colour matrix of brightness, contrast, saturation and hue, for RGB in
-    [0, 1]."""
-    brightness, contrast, saturation, hue = (
-        rng.uniform(-width, width)
-        for width in (config.brightness, config.contrast, config.saturation, config.hue)
-    )
-    gamma = float(np.exp(rng.uniform(-1, 1) * np.log1p(config.gamma)))
-    angle = 2 * np.pi * hue
-    chroma = (1 + saturation) * np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
-    mixing = np.eye(3)
-    mixing[1:, 1:] = chroma
-    gain = 1 + contrast
-    offset = 0.5 * (1 - gain) + brightness * gain
-    return gamma, np.hstack([gain * _RGB_FROM_YIQ @ mixing @ _YIQ, np.full((3, 1), offset)])
-
-
-def _vary(
-    shared: tuple[float, np.ndarray], own: tuple[float, np.ndarray], share: float
-) -> tuple[float, np.ndarray]:
-    return (1 - share) * shared[0] + share * own[0], (1 - share) * shared[1] + share * own[1]
-
-
-def _apply(
-    image: np.ndarray,
-    gamma: float,
-    matrix: np.ndarray,
-    blur: float,
-    smear: np.ndarray | None,
-    noise: float,
-    rng: np.random.Generator,
-) -> np.ndarray:
-    table = (np.linspace(0, 1, 256) ** gamma).astype(np.float32)
-    result = cv2.transform(cv2.LUT(np.ascontiguousarray(image), table), matrix.astype(np.float32))
-    if blur > 0:
-        result = cv2.GaussianBlur(result, (0, 0), blur)
-    if smear is not None:
-        result = cv2.filter2D(result, -1, smear)
-    if noise > 0:
-        result += np.float32(noise) * rng.standard_normal(result.shape, dtype=np.float32)
-    return np.clip(result, 0, 1, out=result)
 
 
 def _channels_first(image: np.ndarray) -> np.ndarray:

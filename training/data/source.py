@@ -2,15 +2,17 @@
 
 A source's batch is a dict of numpy arrays, each key present when the source knows it:
 
-- image, previous, next: B×3×H×W float32 in [0, 1], colour-jittered; image_clean, previous_clean, next_clean: the
-  same without jitter
+- image, previous, next: B×3×H×W uint8 RGB
 - K: B×3×3 float32 at that size; depth: B×1×H×W float32 metres (+inf sky, NaN unknown)
-- semantic: B×H×W int64 in the source's own label set (255 ignored)
+- semantic: B×H×W uint8 in the source's own label set (255 ignored)
 - flow: B×2×H×W float32 from the image to the previous one (NaN unknown); motion: B×1×H×W {0, 1} (NaN unknown)
 - previous_from_current, next_from_current: B×4×4 float32, metres (NaN unknown)
 - previous_distance, next_distance: B float32, metres driven between the frames (NaN unknown)
 - guidance: B×1×H×W float32, depth of a frozen model in its own units (NaN unknown)
 - intrinsics_known: B bool; where it is False, K is that of an assumed camera
+- the colour changes of :func:`~geoseg_ros.training.data.colour.draw_colour`, drawn but not applied
+
+``jitter.prepare_examples`` makes of it what tasks take.
 """
 
 from __future__ import annotations

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 DATA_LICENCE = "as the licences of the training data allow (see provenance)"
 
-Batch = dict[str, dict[str, Tensor]]  # source name -> key -> tensor, see training/data/source.py
+Batch = dict[str, dict[str, Tensor]]  # source name -> key -> tensor, see training/data/source.py and jitter.py
 
 
 class Task(Protocol):
