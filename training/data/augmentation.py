@@ -187,7 +187,7 @@ def _to_network_layout(sample: Sample) -> Sample:
             result[key] = _channels_first(value)
         elif key == "semantic":
             result[key] = np.asarray(value, np.uint8)
-        elif key in ("depth", "motion"):
+        elif key in ("depth", "motion", "guidance"):
             result[key] = value.astype(np.float32)[None]
         elif key == "flow":
             result[key] = _channels_first(value.astype(np.float32))
