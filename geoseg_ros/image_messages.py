@@ -19,6 +19,7 @@ MAX_SIDE = 32767  # cv2.remap's limit
 _NATIVE_BIG_ENDIAN = sys.byteorder == "big"
 _ARRAYS = {
     "mono8": (np.uint8, 1),
+    "8UC1": (np.uint8, 1),
     "mono16": (np.uint16, 1),
     "16UC1": (np.uint16, 1),
     "32FC1": (np.float32, 1),

@@ -6,7 +6,8 @@ come from a YAML file with the entries of :meth:`LabelSet.to_dict`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -35,12 +36,26 @@ def _is_byte(value: Any) -> bool:
     return isinstance(value, (int, np.integer)) and not isinstance(value, bool) and 0 <= value <= 255
 
 
+def _table(where: str, entry: str, values: Any) -> dict[str, tuple[str, ...]]:
+    """A mapping from names to lists of names."""
+    if not isinstance(values, Mapping):
+        raise ConfigError(f"{where} {entry} is {values!r}, expected a mapping of names to lists of names")
+    table = {str(name): _sequence(where, f"{entry}.{name}", names) for name, names in values.items()}
+    for name, names in table.items():
+        if not names or not all(isinstance(each, str) and each for each in names):
+            raise ConfigError(f"{where} {entry}.{name} is {names!r}, expected non-empty strings")
+    return table
+
+
 @dataclass(frozen=True)
 class LabelSet:
     """Names and colours (red, green, blue; 0 ... 255) of the classes 0 ... len(names) - 1.
 
     ``dynamic`` names the classes whose objects can move by themselves; ``ignore`` is the id of pixels without
-    a class. Raises ConfigError where the entries do not fit together.
+    a class. ``categories`` gather the classes, each in one of them, for scores by category. ``relations`` say which classes
+    of another label set a class may be: {other set: {class: [classes of the other]}}; a class without an entry is none of
+    them. Both are beside the point of which set it is: sets that differ in them alone are equal. Raises ConfigError where
+    the entries do not fit together.
     """
 
     name: str
@@ -48,6 +63,8 @@ class LabelSet:
     palette: tuple[tuple[int, int, int], ...]
     dynamic: tuple[str, ...]
     ignore: int = 255
+    categories: dict[str, tuple[str, ...]] = field(default_factory=dict, compare=False)
+    relations: dict[str, dict[str, tuple[str, ...]]] = field(default_factory=dict, compare=False)
 
     def __post_init__(self) -> None:
         if not isinstance(self.name, str) or not self.name:
@@ -72,6 +89,27 @@ class LabelSet:
             raise ConfigError(f"{where} calls {unknown[0]!r} dynamic, expected one of its names")
         if not _is_byte(self.ignore) or self.ignore < len(self.names):
             raise ConfigError(f"{where} ignore is {self.ignore!r}, expected {len(self.names)} to 255")
+        self._check_categories(where)
+        self._check_relations(where)
+
+    def _check_categories(self, where: str) -> None:
+        categories = _table(where, "categories", self.categories)
+        gathered = [name for members in categories.values() for name in members]
+        if unknown := [name for name in gathered if name not in self.names]:
+            raise ConfigError(f"{where} categories hold {unknown[0]!r}, expected one of its names")
+        odd = [name for name in self.names if gathered.count(name) != 1]
+        if categories and odd:
+            raise ConfigError(f"{where} has {odd[0]!r} in {gathered.count(odd[0])} categories, expected it in one")
+        object.__setattr__(self, "categories", categories)
+
+    def _check_relations(self, where: str) -> None:
+        if not isinstance(self.relations, Mapping):
+            raise ConfigError(f"{where} relations is {self.relations!r}, expected a mapping of label sets")
+        relations = {str(o): _table(where, f"relations.{o}", table) for o, table in self.relations.items()}
+        for other, table in relations.items():
+            if unknown := [name for name in table if name not in self.names]:
+                raise ConfigError(f"{where} relations.{other} maps {unknown[0]!r}, expected one of its names")
+        object.__setattr__(self, "relations", relations)
 
     @property
     def dynamic_ids(self) -> tuple[int, ...]:
@@ -94,13 +132,18 @@ class LabelSet:
         return self.names.index(name)
 
     def to_dict(self) -> dict[str, Any]:
-        """The label set as plain JSON types."""
+        """The label set as plain JSON types; ``categories`` and ``relations`` where it has any."""
+        tables = {
+            "categories": {name: list(members) for name, members in self.categories.items()},
+            "relations": {o: {name: list(ns) for name, ns in t.items()} for o, t in self.relations.items()},
+        }
         return {
             "name": self.name,
             "names": list(self.names),
             "palette": [list(colour) for colour in self.palette],
             "dynamic": list(self.dynamic),
             "ignore": self.ignore,
+            **{entry: table for entry, table in tables.items() if table},
         }
 
     @classmethod
@@ -111,7 +154,8 @@ class LabelSet:
         required = {"name", "names", "palette"}
         if missing := sorted(required - data.keys()):
             raise ConfigError(f"label set lacks {', '.join(missing)}")
-        if unknown := sorted(map(str, data.keys() - required - {"dynamic", "ignore"})):
+        optional = {"dynamic", "ignore", "categories", "relations"}
+        if unknown := sorted(map(str, data.keys() - required - optional)):
             raise ConfigError(f"label set has the unknown entry {unknown[0]!r}")
         return cls(**{"dynamic": (), **data})
 
@@ -147,8 +191,18 @@ CAMVID_11 = LabelSet(
         *((192, 128, 128), (64, 64, 128), (64, 0, 128), (64, 64, 0), (0, 128, 192)),
     ),
     dynamic=("Car", "Pedestrian", "Bicyclist"),
+    categories={
+        "flat": ("Road", "Pavement"),
+        "construction": ("Building", "Fence"),
+        "object": ("Pole", "SignSymbol"),
+        "nature": ("Tree",),
+        "sky": ("Sky",),
+        "human": ("Pedestrian", "Bicyclist"),
+        "vehicle": ("Car",),
+    },
 )
-"""CamVid (Brostow et al. 2009), the 11 classes of the usual split, official colours."""
+"""CamVid (Brostow et al. 2009), the 11 classes of the usual split, official colours; Cityscapes' categories, a bicyclist
+being a human on a bicycle."""
 
 CITYSCAPES_19 = LabelSet(
     name="cityscapes_19",
@@ -172,8 +226,17 @@ CITYSCAPES_19 = LabelSet(
         *((255, 0, 0), (0, 0, 142), (0, 0, 70), (0, 60, 100), (0, 80, 100), (0, 0, 230), (119, 11, 32)),
     ),
     dynamic=("person", "rider", "car", "truck", "bus", "train", "motorcycle", "bicycle"),
+    categories={
+        "flat": ("road", "sidewalk"),
+        "construction": ("building", "wall", "fence"),
+        "object": ("pole", "traffic light", "traffic sign"),
+        "nature": ("vegetation", "terrain"),
+        "sky": ("sky",),
+        "human": ("person", "rider"),
+        "vehicle": ("car", "truck", "bus", "train", "motorcycle", "bicycle"),
+    },
 )
-"""Cityscapes (Cordts et al. 2016), the 19 train ids, official colours."""
+"""Cityscapes (Cordts et al. 2016), the 19 train ids, official colours and categories."""
 
 IDD_7 = LabelSet(
     name="idd_7",
@@ -242,6 +305,17 @@ def label_set(name_or_path: str | Path) -> LabelSet:
     raise ConfigError(f"label set is {name!r}, expected one of {', '.join(LABEL_SETS)} or a .yaml file")
 
 
+def categories_of(labels: LabelSet) -> dict[str, tuple[str, ...]]:
+    """The categories of a label set: its own, else those of the built-in set of the same names; empty where neither has any."""
+    if labels.categories:
+        return labels.categories
+    return next((known.categories for known in LABEL_SETS.values() if known.names == labels.names), {})
+
+
+def _relation(source: LabelSet, target: LabelSet) -> dict[str, tuple[str, ...]] | None:
+    return source.relations.get(target.name) or UNIONS.get((source.name, target.name))
+
+
 def union_map(source: LabelSet, target: LabelSet) -> np.ndarray:
     """Bool matrix [source classes, target classes]: an object of the source class is one of these target
     classes.
@@ -250,11 +324,14 @@ def union_map(source: LabelSet, target: LabelSet) -> np.ndarray:
     """
     if source.names == target.names:
         return np.eye(len(source.names), dtype=bool)
-    if (target.name, source.name) in UNIONS:
-        return union_map(target, source).T
-    table = UNIONS.get((source.name, target.name))
+    table = _relation(source, target)
     if table is None:
-        raise ConfigError(f"label sets {source.name!r} and {target.name!r} have no known relation")
+        if _relation(target, source) is not None:
+            return union_map(target, source).T
+        raise ConfigError(
+            f"label sets {source.name!r} and {target.name!r} have no known relation, expected an entry 'relations: "
+            f"{{{target.name}: …}}' in the file of {source.name!r}, or the reverse"
+        )
     matrix = np.zeros((len(source.names), len(target.names)), dtype=bool)
     for source_name, target_names in table.items():
         for target_name in target_names:

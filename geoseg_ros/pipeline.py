@@ -49,6 +49,8 @@ class Pipeline:
         motion_method: one of :data:`geoseg_ros.motion.MOTION_METHODS`.
         camera_height: metres above the road, 0 where unknown; gives metric scale where odometry does not.
 
+    Attribute ``gives``: the outputs of :data:`ALL_OUTPUTS` that the model can give; others stay ``None``.
+
     Raises:
         BundleError, ConfigError: the model or a setting cannot be used.
     """
@@ -71,6 +73,7 @@ class Pipeline:
         self.device = _resolve_device(device)
         self.input_area = input_area or self.bundle.input_size[0] * self.bundle.input_size[1]
         self.backend = create_backend(backend, self.bundle, self.device, precision)
+        self.gives = _outputs_of(self.backend.heads)
         self.metric = bool(self.bundle.provenance.get("metric", False))
         self._dynamic = np.isin(np.arange(256), self.labels.dynamic_ids)
         self._road = np.isin(np.arange(256), road_ids(self.labels))
@@ -143,7 +146,7 @@ class Pipeline:
         clock.lap("network")
 
         result = Perception(stamp=stamp, image=image, camera=camera)
-        classes = self._fill_semantic(result, raw, outputs)
+        classes = self._fill_semantic(result, raw, size, outputs)
         clock.lap("semantic")
         depth = None if raw.depth is None else raw.depth[0, 0].float().cpu().numpy()
         estimate = None
@@ -158,7 +161,7 @@ class Pipeline:
         if "depth" in outputs and depth is not None:
             result.depth = _resize(depth * np.float32(result.scale.factor), shape, cv2.INTER_LINEAR)
         clock.lap("depth")
-        if "flow" in outputs and (raw.flow is not None or previous is None):
+        if "flow" in outputs and "flow" in self.gives and (raw.flow is not None or previous is None):
             result.flow = _published_flow(raw.flow, shape)
         clock.lap("flow")
         if "motion" in outputs and estimate is not None:
@@ -167,8 +170,10 @@ class Pipeline:
         result.timings = clock.laps
         return result
 
-    def _fill_semantic(self, result: Perception, raw: PerceptionOutput, outputs: Collection[str]) -> np.ndarray | None:
-        """Class ids and confidence at the image's size; returns the ids at the network's size."""
+    def _fill_semantic(
+        self, result: Perception, raw: PerceptionOutput, size: tuple[int, int], outputs: Collection[str]
+    ) -> np.ndarray | None:
+        """Class ids and confidence at the image's size; returns the ids at the network's ``size``, width and height."""
         if raw.logits is None:
             return None
         shape = result.image.shape[:2]
@@ -178,7 +183,7 @@ class Pipeline:
             result.semantic = _resize(classes, shape, cv2.INTER_NEAREST)
         if "confidence" in outputs:
             result.confidence = _resize(probability.cpu().numpy(), shape, cv2.INTER_LINEAR)
-        return classes.repeat(2, axis=0).repeat(2, axis=1)
+        return _resize(classes, size[::-1], cv2.INTER_NEAREST)
 
     def _ego_pose(
         self, raw: PerceptionOutput, depth: np.ndarray, camera: PinholeCamera, classes: np.ndarray | None
@@ -280,6 +285,19 @@ def _heads(outputs: Collection[str]) -> frozenset[str]:
     if "ego_motion" in outputs:
         heads |= {"depth", "flow", "pose"}
     return frozenset(heads)
+
+
+def _outputs_of(heads: Collection[str]) -> frozenset[str]:
+    """The outputs that a network with these heads can give."""
+    needed = {
+        "semantic": {"semantic"},
+        "confidence": {"semantic"},
+        "depth": {"depth"},
+        "flow": {"flow"},
+        "ego_motion": {"pose"},
+        "motion": {"pose", "flow", "motion"},
+    }
+    return frozenset(output for output in ALL_OUTPUTS if needed[output] <= set(heads))
 
 
 def _resolve_device(device: str) -> str:

@@ -7,7 +7,16 @@ import pytest
 import yaml
 
 from geoseg_ros.errors import ConfigError
-from geoseg_ros.labels import CAMVID_11, CITYSCAPES_19, IDD_7, LABEL_SETS, LabelSet, label_set, union_map
+from geoseg_ros.labels import (
+    CAMVID_11,
+    CITYSCAPES_19,
+    IDD_7,
+    LABEL_SETS,
+    LabelSet,
+    categories_of,
+    label_set,
+    union_map,
+)
 
 
 def test_camvid_ids_and_colours():
@@ -111,3 +120,51 @@ def test_unrelated_sets():
     other = LabelSet("other", ("a",), ((0, 0, 0),), ())
     with pytest.raises(ConfigError, match="'other' and 'camvid_11' have no known relation"):
         union_map(other, CAMVID_11)
+
+
+OWN = {
+    "name": "yard",
+    "names": ["ground", "wall"],
+    "palette": [[1, 1, 1], [2, 2, 2]],
+    "categories": {"all": ["ground", "wall"]},
+    "relations": {"camvid_11": {"ground": ["Road", "Pavement"], "wall": ["Building"]}},
+}
+
+
+def test_an_own_set_relates_to_a_built_in_one(tmp_path):
+    own = LabelSet.from_dict(OWN)
+    assert LabelSet.from_dict(own.to_dict()).to_dict() == OWN | {"dynamic": [], "ignore": 255}
+    matrix = union_map(own, CAMVID_11)
+    assert [CAMVID_11.names[i] for i in np.flatnonzero(matrix[0])] == ["Road", "Pavement"]
+    assert [CAMVID_11.names[i] for i in np.flatnonzero(matrix[1])] == ["Building"]
+    np.testing.assert_array_equal(union_map(CAMVID_11, own), matrix.T)
+    wrong = LabelSet.from_dict(OWN | {"relations": {"camvid_11": {"wall": ["Bricks"]}}})
+    with pytest.raises(ConfigError, match="'camvid_11' has no class 'Bricks'"):
+        union_map(wrong, CAMVID_11)
+
+
+@pytest.mark.parametrize(
+    "changes, sentence",
+    [
+        ({"categories": {"all": ["ground"]}}, "has 'wall' in 0 categories, expected it in one"),
+        ({"categories": {"a": ["ground", "wall"], "b": ["wall"]}}, "has 'wall' in 2 categories"),
+        ({"categories": {"all": ["roof"]}}, "categories hold 'roof', expected one of its names"),
+        ({"categories": ["ground"]}, "expected a mapping of names to lists"),
+        ({"categories": {"all": "ground"}}, "categories.all is 'ground', expected a list"),
+        ({"relations": {"camvid_11": {"roof": ["Sky"]}}}, "relations.camvid_11 maps 'roof', expected one of its names"),
+        ({"relations": {"camvid_11": ["Sky"]}}, "relations.camvid_11 is"),
+        ({"relations": {"camvid_11": {"wall": []}}}, "relations.camvid_11.wall is"),
+        ({"relations": "camvid_11"}, "relations is 'camvid_11', expected a mapping"),
+    ],
+)
+def test_wrong_categories_and_relations(changes, sentence):
+    with pytest.raises(ConfigError, match=sentence):
+        LabelSet.from_dict(OWN | changes)
+
+
+def test_categories_hold_every_class_once_and_are_known_by_the_names():
+    for labels in (CAMVID_11, CITYSCAPES_19):
+        members = [name for category in categories_of(labels).values() for name in category]
+        assert sorted(members) == sorted(labels.names) and len(categories_of(labels)) == 7
+    old = LabelSet("other name", CAMVID_11.names, CAMVID_11.palette, CAMVID_11.dynamic)
+    assert categories_of(old) == CAMVID_11.categories and categories_of(IDD_7) == {}

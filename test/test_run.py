@@ -40,6 +40,17 @@ def model(tmp_path_factory):
     return str(path)
 
 
+@pytest.fixture(scope="module")
+def segmenter(tmp_path_factory):
+    """A model file of a network with semantics alone, with random weights."""
+    torch.manual_seed(0)
+    path = tmp_path_factory.mktemp("model") / "segmenter.safetensors"
+    config = {"encoder": "lite"}
+    weights = create_network("bisenet", config).state_dict()
+    save_bundle(Bundle("bisenet", config, CAMVID_11, (64, 64), weights=weights), path)
+    return str(path)
+
+
 def read(path) -> dict[str, list]:
     """Messages by topic."""
     found: dict[str, list] = {}
@@ -231,6 +242,32 @@ def test_a_wrong_argument_is_named_and_leaves_nothing(tmp_path, model, capsys, a
     assert main(["run", str(source), "--out", str(tmp_path / "out"), *defaults, *arguments]) == 2
     assert sentence in capsys.readouterr().err
     assert os.listdir(tmp_path) == ["in"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["--outputs", "semantic", "depth/color"], "--outputs depth/color needs depth, expected what the model gives"),
+        (["--trajectory", "path.tum"], "--trajectory needs ego_motion"),
+        (["--depth-png", "depth"], "--depth-png needs depth"),
+    ],
+)
+def test_what_a_segmenter_cannot_give_is_refused_by_name(tmp_path, segmenter, capsys, arguments, sentence):
+    source = write_camera_bag(tmp_path / "in", frames=1)
+    assert main(["run", str(source), "--out", str(tmp_path / "out"), "--model", segmenter, *arguments]) == 2
+    assert sentence in capsys.readouterr().err
+    assert os.listdir(tmp_path) == ["in"]
+
+
+def test_a_segmenter_writes_its_semantics(tmp_path, segmenter):
+    source = write_camera_bag(tmp_path / "in", frames=2)
+    assert main(["run", str(source), "--out", str(tmp_path / "out"), "--model", segmenter]) == 0
+    found = read(tmp_path / "out")
+    semantic = {f"/geoseg/{name}" for name in OUTPUTS if name.startswith("semantic")}
+    assert set(found) == semantic | {"/geoseg/semantic/label_info"}
+    expected = Pipeline(load_bundle(segmenter)).step(picture(0), CAMERA, START)
+    ids = found["/geoseg/semantic/image"][0][1]
+    assert np.array_equal(ids.data.reshape(48, 64), expected.semantic)
 
 
 def test_existing_outputs_are_not_overwritten(tmp_path, model, capsys):

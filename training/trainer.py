@@ -22,7 +22,7 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 
-from geoseg_ros.bundle import load_bundle, save_bundle
+from geoseg_ros.bundle import save_bundle
 from geoseg_ros.errors import ConfigError, TrainingError
 from geoseg_ros.interrupt import StopRequest
 from geoseg_ros.machine import git_commit
@@ -32,10 +32,11 @@ from geoseg_ros.training.data.jitter import prepare_examples
 from geoseg_ros.training.data.loader import create_sources, step_batches
 from geoseg_ros.training.data.source import find_data
 from geoseg_ros.training.optimizers import MovingAverage, create_optimizer, learning_rate
+from geoseg_ros.training.pretrained import load_pretrained
 from geoseg_ros.training.run_log import NoLog, RunLog
 from geoseg_ros.training.schema import nearest
 from geoseg_ros.training.statistics import measure_statistics, normalisations
-from geoseg_ros.training.tasks import Batch, Task, create_task
+from geoseg_ros.training.tasks import Batch, ReadsSources, Task, create_task
 
 CHECKPOINT = "checkpoint.safetensors"
 CONFIG = "config.yaml"
@@ -76,6 +77,8 @@ class Trainer:
         self.task = create_task(recipe.task, recipe)
         self.task.autocast = self.fabric.autocast
         self.sources = create_sources(recipe)
+        if isinstance(self.task, ReadsSources):
+            self.task.read_sources(self.sources)
         network = self.task.network
         self.frozen = [_part(network, name) for name in recipe.freeze]
         self.init_report, self.history = initialise(network, recipe) if recipe.init else (None, [])
@@ -260,12 +263,11 @@ def check_run_folder(recipe: Recipe, folder: Path, resume: bool) -> None:
 
 
 def initialise(network: nn.Module, recipe: Recipe) -> tuple[str, list[dict[str, Any]]]:
-    """Copy the weights of the model file ``recipe.init`` where name and shape match; returns the report of
+    """Copy the weights of the file ``recipe.init`` (training/pretrained.py) where name and shape match; returns the report of
     the match, and the runs that made that file: name, steps and git commit of each, oldest first."""
     path = Path(recipe.init) if Path(recipe.init).exists() else find_data(recipe.init, recipe.data_root)
     own = network.state_dict()
-    bundle = load_bundle(path)
-    found = bundle.weights
+    found, provenance = load_pretrained(path)
     matching = {
         name: value for name, value in found.items() if name in own and own[name].shape == value.shape
     }
@@ -278,7 +280,7 @@ def initialise(network: nn.Module, recipe: Recipe) -> tuple[str, list[dict[str, 
         f"weights from {path}: {len(matching)} of {len(own)} taken"
         f"{_examples('kept as initialised', missing)}{_examples('not used', unused)}"
     )
-    return report, _runs(bundle.provenance)
+    return report, _runs(provenance)
 
 
 def _runs(provenance: dict[str, Any]) -> list[dict[str, Any]]:

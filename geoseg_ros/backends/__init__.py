@@ -15,7 +15,9 @@ BACKENDS = ("auto", "eager", "traced")
 
 
 class Backend(Protocol):
-    """Runs a network that is ready for inference."""
+    """Runs a network that is ready for inference; ``heads`` are those that it has."""
+
+    heads: frozenset[str]
 
     def run(
         self, image: Tensor, intrinsics: Tensor | None, previous: State | None, heads: frozenset[str]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from geoseg_ros.backends.loading import load_network
+from geoseg_ros.backends.loading import load_stream_network
 from geoseg_ros.backends.precision import PRECISIONS
 from geoseg_ros.bundle import Bundle
 from geoseg_ros.networks.blocks import store_convolutions_as
@@ -18,8 +18,9 @@ class EagerBackend:
     def __init__(self, bundle: Bundle, device: str, precision: str):
         self.device = torch.device(device)
         self.dtype = PRECISIONS[precision]
-        network = store_convolutions_as(self.dtype, load_network(bundle).for_inference())
+        network = store_convolutions_as(self.dtype, load_stream_network(bundle))
         self.network = network.to(self.device, memory_format=torch.channels_last)
+        self.heads = frozenset(network.heads)
 
     @torch.inference_mode()
     def run(

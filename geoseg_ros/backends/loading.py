@@ -7,6 +7,7 @@ from torch import nn
 from geoseg_ros.bundle import Bundle
 from geoseg_ros.errors import BundleError, ConfigError
 from geoseg_ros.networks import create_network
+from geoseg_ros.networks.segmenter import SegmentationStream, Segmenter
 
 
 def load_network(bundle: Bundle) -> nn.Module:
@@ -35,3 +36,13 @@ def load_network(bundle: Bundle) -> nn.Module:
             )
     network.load_state_dict(bundle.weights)
     return network
+
+
+def load_stream_network(bundle: Bundle) -> nn.Module:
+    """The bundle's network, ready for inference, with arguments and result of :meth:`PerceptionNet.forward` and its ``heads``.
+
+    Raises:
+        BundleError: as :func:`load_network`.
+    """
+    network = load_network(bundle).for_inference()
+    return SegmentationStream(network) if isinstance(network, Segmenter) else network

@@ -1,7 +1,8 @@
 """PyTorch without Python between the operations: on a CPU, where a frame is some thousand small ones, that is faster.
 
 The stream's ordinary step (all heads, camera and previous frame known) is traced once for each image size and then
-replayed; every other step runs as in the eager backend.
+replayed; every other step runs as in the eager backend. Where semantics is all that a network has, the image is all that its
+ordinary step needs.
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ from geoseg_ros.backends.eager import EagerBackend
 from geoseg_ros.bundle import Bundle
 from geoseg_ros.networks.perception import HEADS, PerceptionOutput, State
 
+SEMANTIC = frozenset({"semantic"})
+
 
 class TracedBackend(EagerBackend):
     """As :class:`EagerBackend`, with the same results."""
@@ -27,14 +30,25 @@ class TracedBackend(EagerBackend):
     def run(
         self, image: Tensor, intrinsics: Tensor | None, previous: State | None, heads: frozenset[str]
     ) -> PerceptionOutput:
-        if previous is None or intrinsics is None or heads != frozenset(HEADS):
+        beside = self._beside_the_image(intrinsics, previous, heads)
+        if beside is None:
             return super().run(image, intrinsics, previous, heads)
         with torch.inference_mode():
-            arguments = (image.to(self.device, memory_format=torch.channels_last), intrinsics.to(self.device), *previous)
+            arguments = (image.to(self.device, memory_format=torch.channels_last), *beside)
             if image.shape not in self._steps:
                 self._steps[image.shape] = self._trace(arguments)
             step, layout = self._steps[image.shape]
             return _unflatten(step(*arguments), layout)
+
+    def _beside_the_image(
+        self, intrinsics: Tensor | None, previous: State | None, heads: frozenset[str]
+    ) -> tuple[Tensor, ...] | None:
+        """What else the traced step takes; ``None`` where the step is not the ordinary one."""
+        if self.heads == SEMANTIC:
+            return () if heads >= SEMANTIC else None
+        if previous is None or intrinsics is None or heads != frozenset(HEADS):
+            return None
+        return (intrinsics.to(self.device), *previous)
 
     def _trace(self, arguments: tuple[Tensor, ...]) -> tuple[torch.jit.ScriptModule, _Layout]:
         step = _Step(self.network).eval()
@@ -57,7 +71,7 @@ class _Step(nn.Module):
         self.network = network
         self.layout: _Layout = {}
 
-    def forward(self, image: Tensor, intrinsics: Tensor, *previous: Tensor) -> tuple[Tensor, ...]:
+    def forward(self, image: Tensor, intrinsics: Tensor | None = None, *previous: Tensor) -> tuple[Tensor, ...]:
         given = {name: value for name, value in self.network(image, intrinsics, previous)._asdict().items() if value is not None}
         self.layout = {name: None if isinstance(value, Tensor) else len(value) for name, value in given.items()}
         return tuple(

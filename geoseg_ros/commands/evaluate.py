@@ -1,5 +1,5 @@
 """``geoseg evaluate [MODEL]``: a model file through the real pipeline on data with ground truth: the built-in suites beside
-their bars, or recorded bags."""
+their bars, recorded bags, or a folder of labelled images."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from geoseg_ros.pipeline import Pipeline
 
-HELP = "Measure a model on synthetic streets and real data, or on bags; exit code 1 when a bar is missed."
+HELP = "Measure a model on synthetic streets and real data, on bags, or on labelled images; exit code 1 when a bar is missed."
 MIN_FRAMES = 5
 """One ego-motion snippet."""
 
@@ -41,14 +41,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write the results to FILE")
     text = "write the scores into the model file's header, where geoseg inspect shows them"
     parser.add_argument("--save-scores", action="store_true", help=text)
+    parser.add_argument("--report", type=Path, metavar="DIR", help=f"also write a page with pictures, DIR/{PAGE}")
     bags = parser.add_argument_group("recordings with ground truth, in place of the suites")
     text = "bags with the topics of geoseg simulate: gt/depth/image, gt/odom (or odometry), gt/semantic/image …"
     bags.add_argument("--bag", nargs="+", action="extend", type=Path, metavar="BAG", help=text)
-    bags.add_argument("--report", type=Path, metavar="DIR", help=f"also write a page with pictures, DIR/{PAGE}")
     bags.add_argument("--image", metavar="TOPIC", help="image topic of the bags (default: their camera)")
+    text = "topic of true class ids, of the model's label set (default: the one that ends in gt/semantic/image)"
+    bags.add_argument("--label-topic", metavar="TOPIC", help=text)
     text = "judge depth up to this distance in metres (default: %(default)g)"
     bags.add_argument("--max-depth", type=float, default=80.0, metavar="METRES", help=text)
     bags.add_argument("--eigen-crop", action="store_true", help="judge depth inside KITTI's Eigen crop only")
+    stills = parser.add_argument_group("labelled images, in place of the suites")
+    text = "folder with images/ and labels/ (PNG files of the same stems: class ids, or the colours of the palette)"
+    stills.add_argument("--labelled", type=Path, metavar="FOLDER", help=text)
+    text = "label set of the folder: a built-in one or a .yaml file (default: the model's)"
+    stills.add_argument("--labels", metavar="SET", help=text)
+    text = "ids in the label files that are not judged, beside the label set's ignored one"
+    stills.add_argument("--void", nargs="+", type=int, metavar="ID", help=text)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -58,6 +67,7 @@ def run(args: argparse.Namespace) -> int:
     from geoseg_ros.bundle import default_bundle_path, save_bundle
     from geoseg_ros.machine import git_commit
     from geoseg_ros.pipeline import Pipeline
+    from geoseg_ros.report import write_report
     from geoseg_ros.training.evaluation import report
 
     _check(args)
@@ -68,13 +78,21 @@ def run(args: argparse.Namespace) -> int:
     pipeline = Pipeline(model, args.device, backend=args.backend, motion_method=args.motion_method)
     skipped: dict[str, str] = {}
     reviews = [_bag(path, args, pipeline, console) for path in args.bag or ()]
-    results = {str(review.path): review.result for review in reviews} or _suites(args, pipeline, console, skipped)
+    if reviews:
+        results = {str(review.path): review.result for review in reviews}
+    elif args.labelled is not None:
+        results = {str(args.labelled): _labelled(args, pipeline)}
+    else:
+        results = _suites(args, pipeline, console, skipped)
     report.print_results(console, f"{model}, code {git_commit()[:12]}", results)
     if args.json is not None:
         content = report.record(results, skipped, model, pipeline.bundle.provenance)
         report.write_json(content, args.json)
     if args.report is not None:
-        _write_page(args.report, reviews, pipeline, model)
+        about = _about(pipeline, model)
+        page = _bag_page(reviews, pipeline, about) if reviews else _suite_page(results, skipped, about)
+        args.report.mkdir(parents=True, exist_ok=True)
+        write_report(page, args.report / PAGE)
         console.print(f"report  {args.report / PAGE}", style="bold", markup=False, soft_wrap=True)
     if args.save_scores:
         save_bundle(replace(pipeline.bundle, scores=report.summary(results)), model)
@@ -95,8 +113,10 @@ def _check(args: argparse.Namespace) -> None:
         raise ConfigError(f"the report's folder {args.json.parent} does not exist")
     if args.bag and (args.suite or args.save_scores):
         raise ConfigError("--bag is given with --suite or --save-scores, expected bags or suites")
-    if args.report is not None and not args.bag:
-        raise ConfigError(f"--report is {args.report} without --bag, expected bags to show")
+    if args.labelled is not None and (args.bag or args.suite or args.save_scores):
+        raise ConfigError("--labelled is given with --bag, --suite or --save-scores, expected a labelled folder alone")
+    if args.labelled is None and (args.labels is not None or args.void):
+        raise ConfigError("--labels or --void is given without --labelled, expected a folder of labelled images")
     if len(set(args.bag or ())) < len(args.bag or ()):
         raise ConfigError("--bag names a bag twice, expected each once")
 
@@ -134,18 +154,48 @@ def _bag(path: Path, args: argparse.Namespace, pipeline: Pipeline, console: Cons
     from geoseg_ros.training.evaluation.depth_detail import DepthProtocol
 
     protocol = DepthProtocol(args.max_depth, args.eigen_crop)
-    review = judge_bag(pipeline, path, protocol, _tracker(Console(stderr=True)), args.image, args.frames)
+    tracker = _tracker(Console(stderr=True))
+    review = judge_bag(pipeline, path, protocol, tracker, args.image, args.frames, args.label_topic)
     for note in review.result.notes:
         console.print(f"{path.name}: {note}", style="yellow", markup=False)
     return review
 
 
-def _write_page(folder: Path, reviews: list[Any], pipeline: Pipeline, model: Path) -> None:
-    from geoseg_ros.machine import command_line, describe_machine, git_commit, now
-    from geoseg_ros.report import write_report
+def _labelled(args: argparse.Namespace, pipeline: Pipeline) -> Any:
+    """The result of a labelled folder; ConfigError where the model gives no semantics, or nothing is labelled."""
+    from rich.console import Console
+
+    from geoseg_ros.errors import ConfigError
+    from geoseg_ros.labels import label_set
+    from geoseg_ros.training.evaluation.semantics import labelled_folder
+    from geoseg_ros.training.evaluation.suite import Bench, SuiteSkipped
+    from geoseg_ros.training.metrics.errors import NothingToJudge
+
+    labels = pipeline.labels if args.labels is None else label_set(args.labels)
+    bench = Bench(pipeline, args.labelled, args.frames, _tracker(Console(stderr=True)))
+    try:
+        return labelled_folder(bench, labels, args.void or ())
+    except (SuiteSkipped, NothingToJudge) as reason:
+        raise ConfigError(f"{args.labelled} cannot be judged: {reason}") from reason
+
+
+def _bag_page(reviews: list[Any], pipeline: Pipeline, about: dict[str, str]) -> Any:
     from geoseg_ros.training.evaluation.bag_page import build_page
 
-    about = {
+    return build_page(reviews, pipeline.labels, about)
+
+
+def _suite_page(results: dict[str, Any], skipped: dict[str, str], about: dict[str, str]) -> Any:
+    from geoseg_ros.training.evaluation.suite_page import build_page
+
+    return build_page(results, skipped, about)
+
+
+def _about(pipeline: Pipeline, model: Path) -> dict[str, str]:
+    """What a page says of the run."""
+    from geoseg_ros.machine import command_line, describe_machine, git_commit, now
+
+    return {
         "model": str(model),
         "code": git_commit(),
         "command": command_line(),
@@ -153,8 +203,6 @@ def _write_page(folder: Path, reviews: list[Any], pipeline: Pipeline, model: Pat
         "device": pipeline.device,
         **describe_machine(),
     }
-    folder.mkdir(parents=True, exist_ok=True)
-    write_report(build_page(reviews, pipeline.labels, about), folder / PAGE)
 
 
 def _tracker(console: Console) -> Any:

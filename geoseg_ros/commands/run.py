@@ -112,6 +112,7 @@ def run(args: argparse.Namespace) -> int:
     with open_frames(args.input, args.image, args.camera_info, args.intrinsics, args.fps) as source:
         model = args.model or default_bundle_path()
         pipeline = Pipeline(model, device=args.device, camera_height=args.camera_height)
+        _check_model(args, topics, pipeline)
         tally = Tally()
         try:
             with (
@@ -130,6 +131,20 @@ def run(args: argparse.Namespace) -> int:
         if tally.interrupted:
             return EXIT_INTERRUPTED
     return EXIT_BAD_FRAMES if tally.problems else 0
+
+
+def _check_model(args: argparse.Namespace, topics: list[str], pipeline: Pipeline) -> None:
+    """ConfigError where something is asked for by name that the model cannot give."""
+    from geoseg_ros.errors import ConfigError
+    from geoseg_ros.messages import OUTPUTS
+
+    asked = {} if "all" in args.outputs else {f"--outputs {topic}": OUTPUTS[topic].needs for topic in topics}
+    asked |= {"--depth-png": {"depth"}} if args.depth_png is not None else {}
+    asked |= {"--trajectory": {"ego_motion"}} if args.trajectory is not None else {}
+    for option, needed in asked.items():
+        if not pipeline.gives & needed:
+            found = ", ".join(sorted(pipeline.gives))
+            raise ConfigError(f"{option} needs {', '.join(sorted(needed))}, expected what the model gives: {found}")
 
 
 def _video(args: argparse.Namespace, source: FrameSource) -> Any:

@@ -13,12 +13,23 @@ from typing import Any
 from torch import nn
 
 from geoseg_ros.errors import ConfigError
+from geoseg_ros.networks.bisenet import BiSeNet, BiSeNetConfig
+from geoseg_ros.networks.fpn import FPN, FPNConfig
+from geoseg_ros.networks.linknet import LinkNet, LinkNetConfig
 from geoseg_ros.networks.monodepth import MonodepthConfig, MonodepthNet
 from geoseg_ros.networks.perception import PerceptionConfig, PerceptionNet
+from geoseg_ros.networks.pspnet import PSPNet, PSPNetConfig
+from geoseg_ros.networks.segmenter import SegmenterConfig
+from geoseg_ros.networks.unet import UNet
 
 NETWORKS: dict[str, tuple[type, type[nn.Module]]] = {
+    "bisenet": (BiSeNetConfig, BiSeNet),
+    "fpn": (FPNConfig, FPN),
+    "linknet": (LinkNetConfig, LinkNet),
     "monodepth": (MonodepthConfig, MonodepthNet),
     "perception": (PerceptionConfig, PerceptionNet),
+    "pspnet": (PSPNetConfig, PSPNet),
+    "unet": (SegmenterConfig, UNet),
 }
 
 

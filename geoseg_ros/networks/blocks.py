@@ -4,6 +4,16 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+
+class ConvBlock(nn.Sequential):
+    """Convolution k×k, batch normalisation, ReLU: B×C_in×H×W to B×C_out×⌈H/stride⌉×⌈W/stride⌉."""
+
+    def __init__(self, c_in: int, c_out: int, kernel: int = 3, stride: int = 1):
+        super().__init__(
+            nn.Conv2d(c_in, c_out, kernel, stride, kernel // 2, bias=False), nn.BatchNorm2d(c_out), nn.ReLU(inplace=True)
+        )
 
 
 class RepConv(nn.Module):
@@ -16,9 +26,11 @@ class RepConv(nn.Module):
     Input B×C_in×H×W, output B×C_out×⌈H/stride⌉×⌈W/stride⌉.
     """
 
-    def __init__(self, c_in: int, c_out: int, kernel: int = 3, stride: int = 1, activate: bool = True):
+    def __init__(
+        self, c_in: int, c_out: int, kernel: int = 3, stride: int = 1, activate: bool = True, dilation: int = 1
+    ):
         super().__init__()
-        self.conv = nn.Conv2d(c_in, c_out, kernel, stride, kernel // 2, bias=False)
+        self.conv = nn.Conv2d(c_in, c_out, kernel, stride, dilation * (kernel // 2), dilation, bias=False)
         self.norm = nn.BatchNorm2d(c_out)
         self.keeps_shape = c_in == c_out and stride == 1
         if self.keeps_shape:
@@ -39,7 +51,9 @@ class RepConv(nn.Module):
             identity[channels, channels, centre, centre] = 1.0
             weight = weight + identity
         conv = self.conv
-        fused = nn.Conv2d(conv.in_channels, conv.out_channels, conv.kernel_size, conv.stride, conv.padding)
+        fused = nn.Conv2d(
+            conv.in_channels, conv.out_channels, conv.kernel_size, conv.stride, conv.padding, conv.dilation
+        )
         fused.weight.data.copy_(weight.detach())
         fused.bias.data.copy_((self.norm.bias - self.norm.running_mean * scale).detach())
         return nn.Sequential(fused, self.activation)
@@ -65,13 +79,19 @@ def store_convolutions_as(dtype: torch.dtype, module: nn.Module) -> nn.Module:
 
 
 def fuse(module: nn.Module) -> nn.Module:
-    """Replace, in place, every ``RepConv`` by one convolution.
+    """Replace, in place, every ``RepConv`` by one convolution, and fold each batch normalisation that is registered right
+    after a convolution into that convolution.
 
     The module must be in evaluation mode; outputs stay the same up to rounding.
     """
-    for name, child in module.named_children():
+    children = list(module.named_children())
+    for (name, child), (next_name, following) in zip(children, [*children[1:], ("", None)]):
         if isinstance(child, RepConv):
             setattr(module, name, child.fuse())
+        elif isinstance(child, (nn.Conv2d, nn.ConvTranspose2d)) and isinstance(following, nn.BatchNorm2d):
+            transposed = isinstance(child, nn.ConvTranspose2d)
+            setattr(module, name, fuse_conv_bn_eval(child, following, transposed))
+            setattr(module, next_name, nn.Identity())
         else:
             fuse(child)
     return module

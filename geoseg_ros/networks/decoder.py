@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from geoseg_ros.networks import position
 from geoseg_ros.networks.blocks import RepConv
+from geoseg_ros.networks.upsampling import upsample_to
 
 
 class Decoded(NamedTuple):
@@ -18,11 +19,6 @@ class Decoded(NamedTuple):
 
     coarse: Tensor
     fine: Tensor
-
-
-def upsample_to(x: Tensor, reference: Tensor) -> Tensor:
-    """Bilinear resize of B×C×h×w to the height and width of ``reference``."""
-    return F.interpolate(x, size=reference.shape[-2:], mode="bilinear", align_corners=False)
 
 
 class GlobalContext(nn.Module):

@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from geoseg_ros.networks.blocks import Readout, RepConv
-from geoseg_ros.networks.decoder import upsample_to
+from geoseg_ros.networks.upsampling import upsample_to
 from geoseg_ros.projection import warp
 
 FINE, MIDDLE, COARSE = LEVEL_STRIDES = (4, 8, 16)

@@ -91,6 +91,8 @@ class DisparityDecoder(nn.Module):
 class MonodepthNet(nn.Module):
     """A depth network and a pose network of one camera stream."""
 
+    heads = ("depth", "pose")
+
     def __init__(self, config: MonodepthConfig):
         super().__init__()
         self.config = config
@@ -125,7 +127,7 @@ class MonodepthNet(nn.Module):
         image: Tensor,
         intrinsics: Tensor | None = None,
         previous: tuple[Tensor] | None = None,
-        heads: Collection[str] = ("depth", "pose"),
+        heads: Collection[str] = heads,
     ) -> PerceptionOutput:
         """One step of the stream; arguments and result as in :meth:`PerceptionNet.forward`.
 

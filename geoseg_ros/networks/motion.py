@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from geoseg_ros.networks.blocks import Readout, RepConv
-from geoseg_ros.networks.decoder import upsample_to
+from geoseg_ros.networks.upsampling import upsample_to
 
 NOISE = 1.0
 RELATIVE_NOISE = 0.2

@@ -25,7 +25,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from geoseg_ros.networks.blocks import Readout, RepConv
-from geoseg_ros.networks.decoder import upsample_to
+from geoseg_ros.networks.upsampling import upsample_to
 from geoseg_ros.projection import rigid_flow_and_parallax
 
 FLOW_STD = 0.5

@@ -55,9 +55,9 @@ class PerceptionConfig:
 class PerceptionOutput(NamedTuple):
     """Network outputs for an input of size H×W; ``None`` for heads that did not run.
 
-    ``logits`` B×classes×H/2×W/2, as fine as the network decides; ``depth`` B×1×H×W metres (z); ``flow`` B×2×H×W flow_to_previous in pixels;
-    ``flow_levels`` at 1/4, 1/8, 1/16 in full-size pixels; ``previous_from_current`` B×4×4; ``motion`` B×1×H×W, logit of
-    own motion; ``state`` for the next frame.
+    ``logits`` B×classes×h×w, as fine as the network decides; ``depth`` B×1×H×W metres (z); ``flow`` B×2×H×W flow_to_previous in
+    pixels; ``flow_levels`` at 1/4, 1/8, 1/16 in full-size pixels; ``previous_from_current`` B×4×4; ``motion`` B×1×H×W, logit
+    of own motion; ``state`` for the next frame.
     """
 
     logits: Tensor | None
@@ -71,6 +71,8 @@ class PerceptionOutput(NamedTuple):
 
 class PerceptionNet(nn.Module):
     """Shared-encoder perception of one camera stream."""
+
+    heads = HEADS
 
     def __init__(self, config: PerceptionConfig):
         super().__init__()

@@ -63,6 +63,11 @@ class Inference:
         """Where it computes now."""
         return "" if self._pipeline is None else self._pipeline.device
 
+    @property
+    def gives(self) -> frozenset[str]:
+        """The outputs that the model can give."""
+        return self._ready().gives
+
     def run(self, call: Callable[[Pipeline], T]) -> T:
         """``call(pipeline)``; when memory runs out again in the next way, which is then kept."""
         while len(self._ways) > 1:

@@ -119,6 +119,8 @@ class PerceptionNode(LifecycleNode):
         self.label_info = LabelPublisher(self, bundle.labels)
         self._lifecycle = "inactive"
         self.get_logger().info(f"configured {self.parameters.model_path} on {self.inference.device}")
+        if lacking := needed_outputs(self.parameters.outputs) - self.inference.gives:
+            self.get_logger().warning(f"the model gives no {', '.join(sorted(lacking))}: topics of that stay silent")
         return super().on_configure(state)
 
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:

@@ -98,7 +98,11 @@ def test_camvid_equals_the_metric_on_the_pipelines_labels(tmp_path, bundle):
         label[label == 11] = 255
         image = cv2.cvtColor(noise(i), cv2.COLOR_BGR2RGB)
         matrix.update(direct.step(image, None, i, outputs={"semantic"}).semantic, label)
-    assert values(result) == {"mIoU": matrix.mean_iou, "pixel accuracy": matrix.pixel_accuracy}
+    scores = values(result)
+    assert list(scores) == [
+        *("mIoU", "mIoU of categories", "pixel accuracy", "boundary F-score", "calibration error"),
+    ]
+    assert (scores["mIoU"], scores["pixel accuracy"]) == (matrix.mean_iou, matrix.pixel_accuracy)
     assert result.per_class == dict(zip(CAMVID_11.names, matrix.iou, strict=True))
     assert result.frames == 3
     assert result.scores[0].bar == 0.45

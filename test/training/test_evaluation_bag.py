@@ -160,7 +160,7 @@ def test_known_errors_give_exactly_those_scores(tmp_path):
     assert scores["motion IoU, moving class"] == pytest.approx(0.5)
     camera, stamp, outputs = told.asked[2]
     assert (camera.matrix == CAMERA.matrix).all() and stamp == START + 2 * PERIOD
-    assert outputs == {"depth", "semantic", "flow", "motion", "ego_motion"}
+    assert outputs == {"depth", "semantic", "confidence", "flow", "motion", "ego_motion"}
     assert "/camera/gt/odom" in review.result.protocol and "0.001–80 m" in review.result.protocol
 
 
@@ -445,12 +445,34 @@ def test_error_colours():
     assert picture[3] == [228, 148, 148] and picture[4] == [0, 0, 0]
 
 
+@pytest.mark.parametrize("encoding", ["mono8", "8UC1"])
+def test_labels_may_lie_on_another_topic_and_are_rectified_with_the_image(tmp_path, encoding):
+    camera = PinholeCamera(WIDTH, HEIGHT, 20.0, 20.0, (WIDTH - 1) / 2, (HEIGHT - 1) / 2, (0.5, 0, 0, 0, 0), frame_id=CAMERA.frame_id)
+    labels = np.tile(np.arange(WIDTH) % 11, (HEIGHT, 1)).astype(np.uint8)
+    with BagWriter(tmp_path / "bag") as bag:
+        header = {"stamp": START, "frame_id": CAMERA.frame_id}
+        bag.write("/camera/camera_info", "sensor_msgs/msg/CameraInfo", {"header": header, **camera.to_camera_info()}, START)
+        picture = np.zeros((HEIGHT, WIDTH, 3), np.uint8)
+        bag.write("/camera/image_raw", IMAGE, {"header": header, **encode_image(picture, "rgb8")}, START)
+        bag.write("/labels", IMAGE, {"header": header, **encode_image(labels, "mono8"), "encoding": encoding}, START)
+    maps = camera.rectification_maps()
+    seen = cv2.remap(labels, *maps, cv2.INTER_NEAREST, borderMode=cv2.BORDER_CONSTANT, borderValue=0)
+    assert not np.array_equal(seen, labels)
+    review = judge(tmp_path / "bag", [{"semantic": seen}], label_topic="/labels")
+    assert values(review)["semantic pixel accuracy"] == 1.0
+    with pytest.raises(BagError, match="has no topic /nowhere, found /camera/camera_info .*, /labels"):
+        judge(tmp_path / "bag", [{}], label_topic="/nowhere")
+    wrong = replace(tmp_path / "bag", "/labels", tmp_path / "wrong", encode_image(labels + np.uint8(7), "mono8"))
+    with pytest.raises(BagError, match="/labels at 1700000000.000 s: class is 11, expected 0 to 10 or 255 of the model's labels"):
+        judge(wrong, [{"semantic": seen}], label_topic="/labels")
+
+
 def test_the_page_shows_scores_pictures_and_charts(tmp_path):
     review = judge(write_bag(tmp_path / "bag"), [answer(index) for index in range(9)])
     page = render_report(build_page([review], CAMVID_11, {"model": "m.safetensors", "date": "today"}))
     for text in ("Predicted against true depth", "Error by distance", "Path from above", "error of depth", "true depth", "0.250"):
         assert text in page, text
-    assert page.count("<img") == 6 * 6, "image, depth, error, semantics, true depth, true semantics"
+    assert page.count("<img") == 6 * 7, "image, depth, error, semantics, error, true depth, true semantics"
     assert page.count('class="dot s1"') == 9 * 40
 
 
@@ -479,7 +501,9 @@ def test_the_command_prints_and_writes_everything(tmp_path, capsys):
     [
         (["--bag", "a", "--suite", "camvid"], "expected bags or suites"),
         (["--bag", "a", "a"], "names a bag twice"),
-        (["--report", "page"], "--report is page without --bag"),
+        (["--labelled", "a", "--suite", "camvid"], "expected a labelled folder alone"),
+        (["--labelled", "a", "--bag", "b"], "expected a labelled folder alone"),
+        (["--labels", "camvid_11"], "--labels or --void is given without --labelled"),
     ],
 )
 def test_combinations_that_mean_nothing_are_refused(arguments, sentence, capsys):

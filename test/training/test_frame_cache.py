@@ -16,8 +16,9 @@ from hypothesis import strategies as st
 
 from geoseg_ros.errors import ConfigError
 from geoseg_ros.training.data.bag_images import BagImages, BagSettings, covering_size
+from geoseg_ros.training.data.cache_folder import CACHE_VARIABLE, default_folder
 from geoseg_ros.training.data.cached_bag import CachedBagWriter, read_cached_bag
-from geoseg_ros.training.data.frame_cache import CACHE_VARIABLE, default_folder, open_cache
+from geoseg_ros.training.data.frame_cache import open_cache
 
 WHOLE = BagSettings(size=None, cover=(64, 48))
 

@@ -140,6 +140,36 @@ def test_guidance_is_zero_on_constant_maps_and_sends_no_gradient_to_depth():
         assert gradcheck(lambda x, loss=guidance: loss(x.softmax(1), depth_with_sky), (logits,))
 
 
+def test_the_holistic_loss_takes_the_strongest_class_where_the_per_class_loss_adds_all():
+    # Along x the three classes change by 0.5, −0.2, −0.3; along y by −0.1, 0.3, −0.2 (left column) and −0.1, −0.1, 0.2.
+    rows = [[[0.2, 0.5, 0.3], [0.7, 0.3, 0.0]], [[0.1, 0.8, 0.1], [0.6, 0.2, 0.2]]]
+    probabilities = torch.tensor(rows, dtype=torch.float64).permute(2, 0, 1)[None]
+    # Mean 2: D* is 0.5, 1.5 above 1.5, 0.5. Every |∂D*| is 1.
+    depth = torch.tensor([[[[1.0, 3.0], [3.0, 1.0]]]], dtype=torch.float64)
+    along_x, along_y = (1.0 + 1.2) / 2, (0.6 + 0.4) / 2  # sums over classes, means over the two places
+    weight = math.exp(-1)
+    assert per_class_guidance(probabilities, depth).item() == pytest.approx((along_x + along_y) * weight)
+    strongest_x, strongest_y = (0.5 + 0.6) / 2, (0.3 + 0.2) / 2
+    assert holistic_guidance(probabilities, depth).item() == pytest.approx((strongest_x + strongest_y) * weight)
+
+
+@pytest.mark.parametrize("guidance", [per_class_guidance, holistic_guidance])
+def test_guidance_normalises_depth_image_by_image(guidance):
+    probabilities = random(2, 3, 4, 5).softmax(1)
+    depth = random(2, 1, 4, 5, seed=3).abs() + 0.5
+    both = guidance(probabilities, depth * torch.tensor([1.0, 40.0]).view(2, 1, 1, 1))
+    alone = [guidance(probabilities[i : i + 1], depth[i : i + 1]) for i in range(2)]
+    torch.testing.assert_close(both, (alone[0] + alone[1]) / 2)
+
+
+@pytest.mark.parametrize("guidance", [per_class_guidance, holistic_guidance])
+def test_guidance_asks_for_nothing_where_depth_is_not_known(guidance):
+    probabilities = random(1, 3, 4, 5).softmax(1).requires_grad_()
+    loss = guidance(probabilities, torch.full((1, 1, 4, 5), torch.nan))
+    loss.backward()
+    assert loss.item() == 0 and probabilities.grad.abs().max() == 0
+
+
 def test_motion_loss_by_hand_with_unknown_pixels():
     logits = torch.tensor([0.0, 2.0, -1.0, 5.0], dtype=torch.float64).view(1, 1, 1, 4).requires_grad_()
     target = torch.tensor([1.0, 0.0, 1.0, torch.nan], dtype=torch.float64).view(1, 1, 1, 4)

@@ -7,6 +7,8 @@ import math
 import numpy as np
 import pytest
 
+from geoseg_ros.training.metrics.boundary import BoundaryMetric, boundary_pixels
+from geoseg_ros.training.metrics.calibration import CalibrationMetric
 from geoseg_ros.training.metrics.depth import DepthScores, depth_scores, eigen_crop, mean_depth_scores
 from geoseg_ros.training.metrics.egomotion import (
     EgoMotionMetric,
@@ -221,3 +223,90 @@ def test_drives_are_pooled_by_snippet():
     s = 1 / 1.01
     assert metric.scores().translation == pytest.approx(100 * math.hypot(0.1 * s, s - 1) * 2 / 3)
     assert metric.scores().snippets == 3
+
+
+def test_a_prediction_of_none_of_the_classes_is_wrong_and_no_ones_stray():
+    matrix = ConfusionMatrix(2)
+    matrix.update(np.array([0, 255, 1, 255]), np.array([0, 0, 1, 255]))
+    np.testing.assert_allclose(matrix.iou, [1 / 2, 1.0])
+    assert matrix.pixel_accuracy == pytest.approx(2 / 3)
+    np.testing.assert_allclose(matrix.accuracy, [1 / 2, 1.0])
+
+
+def test_gathered_classes_forgive_confusion_inside_a_group():
+    matrix = ConfusionMatrix(4)
+    matrix.update(np.array([0, 1, 2, 2, 3, 255]), np.array([1, 1, 1, 2, 2, 3]))
+    groups = matrix.gathered([[0, 1], [2, 3]])
+    # Group 0: two right, one taken for group 1. Group 1: two right, one stray, one none of the classes.
+    np.testing.assert_allclose(groups.iou, [2 / 3, 2 / 4])
+    assert groups.pixel_accuracy == pytest.approx(4 / 6)
+    with pytest.raises(MetricError, match=r"groups are \[\[0, 1\], \[1, 2\]\], expected each of 4 classes once"):
+        matrix.gathered([[0, 1], [1, 2]])
+
+
+def columns(*ids, height=5):
+    """A label map whose columns have these ids."""
+    return np.tile(np.array(ids, np.uint8), (height, 1))
+
+
+def test_boundary_pixels_touch_another_known_class():
+    labels = np.array([[0, 0, 1], [0, 255, 1], [2, 255, 255]], np.uint8)
+    expected = [[False, True, True], [True, False, False], [True, False, False]]
+    np.testing.assert_array_equal(boundary_pixels(labels), expected)
+    assert not boundary_pixels(columns(3, 3, 3)).any()
+
+
+@pytest.mark.parametrize(("tolerance", "expected"), [(0, 0.0), (1, 0.0), (2, 1.0)])
+def test_a_shifted_border_counts_within_the_tolerance(tolerance, expected):
+    metric = BoundaryMetric(2, tolerance)
+    metric.update(columns(0, 0, 0, 0, 1, 1), columns(0, 0, 1, 1, 1, 1))  # shifted by two pixels
+    np.testing.assert_allclose(metric.per_class, expected)
+    assert metric.mean == expected
+
+
+def test_boundary_precision_and_recall_by_hand():
+    metric = BoundaryMetric(3, 0)
+    truth, found = columns(0, 0, 1, 1, 1, 1), columns(0, 0, 1, 2, 1, 1)
+    metric.update(found, truth)
+    # Class 0: its border is found. Class 1: the true border, column 2, is found; columns 2 and 4 are predicted.
+    # Class 2 has a border in the prediction alone: it is in no truth.
+    np.testing.assert_allclose(metric.per_class, [1.0, 2 * 0.5 * 1 / 1.5, np.nan])
+    metric.update(columns(0, 0, 0, 0, 0, 0), truth)  # nothing found
+    np.testing.assert_allclose(metric.per_class, [0.5, 1 / 3, np.nan])
+    metric.update(columns(1, 1, 1, 1, 1, 1), columns(1, 1, 1, 1, 1, 1))  # no border in either
+    assert metric.mean == pytest.approx((0.5 + 1 / 3) / 2)
+
+
+def test_what_is_not_known_makes_no_boundary():
+    metric = BoundaryMetric(2, 0)
+    truth = columns(0, 255, 255, 1)
+    metric.update(columns(0, 0, 1, 1), truth)
+    assert math.isnan(metric.mean)
+    with pytest.raises(MetricError, match="same size"):
+        metric.update(columns(0), truth)
+    with pytest.raises(MetricError, match="tolerance is -1"):
+        BoundaryMetric(2, -1)
+
+
+def test_calibration_error_by_hand():
+    metric = CalibrationMetric()
+    confidence = np.array([0.61, 0.63, 0.97, 0.99])  # bins (0.6, 0.667] and (0.933, 1]
+    metric.update(confidence, np.array([True, False, True, True]))
+    assert metric.error == pytest.approx((2 * abs(0.5 - 0.62) + 2 * abs(1 - 0.98)) / 4)
+    mean, accuracy = metric.reliability()
+    np.testing.assert_allclose(mean, [0.62, 0.98])
+    np.testing.assert_allclose(accuracy, [0.5, 1.0])
+    assert metric.pixels.sum() == 4 and len(metric.pixels) == 15
+
+
+def test_calibration_bins_are_open_below_and_closed_above():
+    metric = CalibrationMetric(bins=2)
+    metric.update(np.array([0.0, 0.5, 0.500001, 1.0]), np.ones(4, bool))
+    assert metric.pixels.tolist() == [2, 2]
+    with pytest.raises(MetricError, match="confidence holds 1.5, expected 0 … 1"):
+        metric.update(np.array([1.5]), np.ones(1, bool))
+    with pytest.raises(MetricError, match="confidence holds nan"):
+        metric.update(np.array([np.nan]), np.ones(1, bool))
+    with pytest.raises(MetricError, match="expected the same shape"):
+        metric.update(np.ones(2), np.ones(3, bool))
+    assert math.isnan(CalibrationMetric().error)

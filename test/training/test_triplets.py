@@ -35,6 +35,7 @@ def bag_of(x, motion, stamps=None):
         motion=np.asarray(motion, np.float32),
         poses=poses,
         poses_of_camera=False,
+        labels=np.empty((0, 0, 0), np.uint8),
         skipped=0,
         signature="",
     )

@@ -2,7 +2,8 @@
 changes is drawn here and applied to whole batches by ``jitter``.
 
 A raw sample is a dict in OpenCV layout: image, previous, next H×W×3 uint8 RGB; depth H×W float32 metres;
-semantic H×W uint8; flow H×W×2 float32 (to the previous image); motion H×W float32; K 3×3;
+semantic H×W uint8; flow H×W×2 float32 (to the previous image); motion H×W float32; guidance H×W float32, a frozen
+model's depth; K 3×3;
 previous_from_current, next_from_current 4×4; previous_distance, next_distance and intrinsics_known scalars.
 Every key but ``image`` may be absent. :func:`augment` crops, scales and flips all of them alike and returns
 the layout of a source's batch.
@@ -25,7 +26,8 @@ FRAMES = ("image", "previous", "next")
 """The pictures that a sample may hold."""
 
 _POSES = ("previous_from_current", "next_from_current")
-_PADDING = {"depth": np.nan, "semantic": 255, "flow": np.nan, "motion": np.nan}
+_PADDING = {"depth": np.nan, "semantic": 255, "flow": np.nan, "motion": np.nan, "guidance": np.nan}
+_INTERPOLATED = (*FRAMES, "guidance")
 
 
 @dataclass(frozen=True)
@@ -84,8 +86,8 @@ class AugmentConfig:
 def augment(sample: Sample, size: tuple[int, int], config: AugmentConfig, rng: np.random.Generator) -> Sample:
     """One training example of ``size`` (width, height) from a raw sample.
 
-    Returns image, previous, next 3×H×W uint8 RGB; depth, motion 1×H×W float32; semantic H×W uint8; flow 2×H×W
-    float32; K 3×3 float32; previous_from_current, next_from_current 4×4 float32; previous_distance,
+    Returns image, previous, next 3×H×W uint8 RGB; depth, motion, guidance 1×H×W float32; semantic H×W uint8;
+    flow 2×H×W float32; K 3×3 float32; previous_from_current, next_from_current 4×4 float32; previous_distance,
     next_distance float32; intrinsics_known bool; each if the sample has it. And the colour change of its frames, see
     :func:`~geoseg_ros.training.data.colour.draw_colour`.
     """
@@ -119,7 +121,7 @@ def _random_offset(spare: int, share: float) -> int:
 def crop_and_scale(sample: Sample, box: tuple[int, int, int, int], size: tuple[int, int]) -> Sample:
     """Cut ``box`` (x, y, width, height) out of every array and resize it to ``size`` (width, height).
 
-    Pixel centres are integers: c becomes (c − x + 0.5)·s − 0.5. Images are interpolated, ground truth takes
+    Pixel centres are integers: c becomes (c − x + 0.5)·s − 0.5. Images and guidance are interpolated, ground truth takes
     the nearest value; flow is multiplied by the scale; depth keeps its values.
     """
     x, y, box_width, box_height = box
@@ -157,7 +159,7 @@ def _resample(
             part = cv2.copyMakeBorder(part, *edges, cv2.BORDER_CONSTANT, value=(_PADDING[key],) * 4)
     if size == (box_width, box_height):
         return part
-    if key not in FRAMES:
+    if key not in _INTERPOLATED:
         return cv2.resize(part, size, interpolation=cv2.INTER_NEAREST_EXACT)
     shrinks = size[0] < box_width and size[1] < box_height
     return cv2.resize(part, size, interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
@@ -185,7 +187,7 @@ def _to_network_layout(sample: Sample) -> Sample:
             result[key] = _channels_first(value)
         elif key == "semantic":
             result[key] = np.asarray(value, np.uint8)
-        elif key in ("depth", "motion"):
+        elif key in ("depth", "motion", "guidance"):
             result[key] = value.astype(np.float32)[None]
         elif key == "flow":
             result[key] = _channels_first(value.astype(np.float32))

@@ -13,12 +13,16 @@ from typing import Any
 import cv2
 import numpy as np
 
-from geoseg_ros.bags import stamp_nanoseconds
-from geoseg_ros.bags.topics import ODOMETRY
+from geoseg_ros.bags import BagReader, stamp_nanoseconds
+from geoseg_ros.bags.by_stamp import ByStamp, grouped
+from geoseg_ros.bags.topics import IMAGE, ODOMETRY
 from geoseg_ros.camera import PinholeCamera
 from geoseg_ros.errors import BagError, CameraError, ImageError, UncalibratedCameraError
 from geoseg_ros.frames.bag import DECODERS, BagFrames
+from geoseg_ros.ground_truth import TRUTH, truth_topics
+from geoseg_ros.image_messages import decode_array
 from geoseg_ros.training.data.image_motion import small_grey
+from geoseg_ros.training.data.label_files import rectified_ids
 from geoseg_ros.training.data.odometry import Track
 from geoseg_ros.training.data.static_frames import body_from_camera, read_static_edges
 
@@ -32,7 +36,8 @@ class BagSettings:
 
     ``size`` (width, height) or None for the smallest that covers ``cover`` and keeps the shape; images are never
     enlarged for ``cover``. Topics are found where they are None. ``max_rate`` thins to so many images per second.
-    Inside gaps of the odometry of more than ``odometry_gap`` seconds poses are unknown.
+    Inside gaps of the odometry of more than ``odometry_gap`` seconds poses are unknown. ``labelled`` keeps only the images
+    that have labels: an image of ids of equal stamp on ``label_topic``.
     """
 
     size: tuple[int, int] | None
@@ -43,16 +48,20 @@ class BagSettings:
     use_camera_info: bool = True
     max_rate: float | None = None
     odometry_gap: float = 0.5
+    labelled: bool = False
+    label_topic: str | None = None
 
 
 @dataclass(frozen=True)
 class PreparedImage:
-    """H×W×3 uint8 RGB at ``stamp`` (ns), the camera of it or None, and what :class:`ImageMotion` compares."""
+    """H×W×3 uint8 RGB at ``stamp`` (ns), the camera of it or None, what :class:`ImageMotion` compares, and the labels of a
+    labelled bag, H×W uint8 ids as stored (255 outside a rectified picture)."""
 
     stamp: int
     image: np.ndarray
     camera: PinholeCamera | None
     small: np.ndarray
+    labels: np.ndarray | None
 
 
 class BagImages:
@@ -69,6 +78,7 @@ class BagImages:
         self._frames = BagFrames(path, settings.image_topic, settings.camera_info_topic)
         try:
             self._odometry_topic = self._find_odometry()
+            self.label_topic = self._find_labels() if settings.labelled else None
             self._source_size, self._frame_id = self._first_image()
         except BaseException:
             self._frames.close()
@@ -117,8 +127,18 @@ class BagImages:
     def __exit__(self, *exception: object) -> None:
         self.close()
 
-    def _due_messages(self) -> Iterator[tuple[int, Any, Any]]:
-        """(stamp, image message, camera_info message or None) of the images to keep; gathers the odometry."""
+    def _due_messages(self) -> Iterator[tuple[int, Any, Any, Any]]:
+        """(stamp, image message, camera_info and label message or None) of the images to keep; gathers the odometry."""
+        if self.label_topic is None:
+            yield from ((*due, None) for due in self._due_images())
+            return
+        with BagReader(self.path) as bag:
+            labels = ByStamp(grouped(bag, {self.label_topic: "labels"}))
+            for stamp, image, calibration in self._due_images():
+                if found := labels.take(stamp):
+                    yield stamp, image, calibration, found["labels"]
+
+    def _due_images(self) -> Iterator[tuple[int, Any, Any]]:
         frames, period = self._frames, 0 if self.settings.max_rate is None else 1e9 / self.settings.max_rate
         calibration, former = frames.first_calibration(), None
         self._odometry, self.skipped = [], 0
@@ -136,7 +156,7 @@ class BagImages:
     def _wanted(self) -> set[str]:
         return {self._frames.topic, self._frames.camera_topic, self._odometry_topic} - {None}
 
-    def _prepare(self, stamp: int, message: Any, calibration: Any) -> PreparedImage:
+    def _prepare(self, stamp: int, message: Any, calibration: Any, label_message: Any) -> PreparedImage:
         image = self._decode(message)
         height, width = image.shape[:2]
         if (width, height) != self._source_size:
@@ -145,13 +165,30 @@ class BagImages:
                 f"{self.path}: {self._frames.topic} mixes image sizes, {first} and {width}×{height}, expected one"
             )
         camera = self._camera(calibration, width, height)
+        labels = None if label_message is None else self._labels(label_message, camera, (width, height))
         if camera is not None and camera.is_distorted:
             image = cv2.remap(image, *camera.rectification_maps(), cv2.INTER_LINEAR)
         if (width, height) != self.size:
             shrinks = self.size[0] < width and self.size[1] < height
             image = cv2.resize(image, self.size, interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
         camera = None if camera is None else camera.rectified().resize(*self.size)
-        return PreparedImage(stamp, image, camera, small_grey(image))
+        return PreparedImage(stamp, image, camera, small_grey(image), labels)
+
+    def _labels(self, message: Any, camera: PinholeCamera | None, size: tuple[int, int]) -> np.ndarray:
+        """The ids as the image is stored: rectified and resized by nearest values."""
+        where = f"{self.path}: topic {self.label_topic}"
+        try:
+            ids = decode_array(message)
+        except ImageError as error:
+            raise BagError(f"{where}: {error}") from error
+        if ids.dtype != np.uint8 or ids.shape != size[::-1]:
+            raise BagError(
+                f"{where} holds {message.encoding} of {message.width}×{message.height}, expected mono8 or 8UC1 of the image's "
+                f"{size[0]}×{size[1]}"
+            )
+        if camera is not None:
+            ids = rectified_ids(ids, camera)
+        return ids if size == self.size else cv2.resize(ids, self.size, interpolation=cv2.INTER_NEAREST_EXACT)
 
     def _decode(self, message: Any) -> np.ndarray:
         return DECODERS[self._frames.reader.topics[self._frames.topic].msgtype](message)
@@ -193,6 +230,15 @@ class BagImages:
                 f"{self.path}: topic {name} holds {found}, expected {ODOMETRY}; topics of that type: {others}"
             )
         return name
+
+    def _find_labels(self) -> str:
+        name, topics = self.settings.label_topic, self._frames.reader.topics
+        found = truth_topics(topics).get("semantic") if name is None else name
+        if found not in topics or topics[found].msgtype != IMAGE:
+            wanted = f"one that ends in {TRUTH['semantic']}" if name is None else name
+            others = ", ".join(sorted(n for n, info in topics.items() if info.msgtype == IMAGE)) or "none"
+            raise BagError(f"{self.path} has no labels, expected topic {wanted} of {IMAGE}; topics of that type: {others}")
+        return found
 
 
 def covering_size(size: tuple[int, int], cover: tuple[int, int]) -> tuple[int, int]:

@@ -3,21 +3,29 @@
 from __future__ import annotations
 
 import glob
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from geoseg_ros.bags import SUFFIXES, is_bag
-from geoseg_ros.errors import ConfigError
+from geoseg_ros.errors import BagError, ConfigError
+from geoseg_ros.ground_truth import TRUTH
+from geoseg_ros.labels import label_set
 from geoseg_ros.training.data import files
 from geoseg_ros.training.data.augmentation import AugmentConfig, Sample
 from geoseg_ros.training.data.bag_images import BagSettings
+from geoseg_ros.training.data.cache_folder import default_folder
 from geoseg_ros.training.data.cached_bag import CachedBag
-from geoseg_ros.training.data.frame_cache import default_folder, open_cache
+from geoseg_ros.training.data.frame_cache import open_cache
+from geoseg_ros.training.data.label_files import checked_ids, warn_of_absent_classes
 from geoseg_ros.training.data.source import Source, SourceConfig, data_roots, missing_data
 from geoseg_ros.training.data.triplets import BaselineConfig, Examples, select_examples
+
+if TYPE_CHECKING:
+    from geoseg_ros.training.data.depth_guidance import DepthGuide
 
 _SMALLEST_SIDE = 16
 
@@ -32,6 +40,9 @@ class BagConfig(SourceConfig):
     the largest scale of its augmentation. ``frames`` [first, last) of every bag's images. ``max_rate``: images per
     second at most. Poses are unknown inside gaps of the odometry of more than ``odometry_gap`` seconds. ``cache`` is
     the folder of the frame cache (default $GEOSEG_CACHE, else the user's), ``cache_gb`` what this source may need.
+
+    With ``labels``, a label set, the source gives labelled stills in place of pairs: the images with ids of equal stamp on
+    ``label_topic`` (default: the one that ends in gt/semantic/image); ``void`` ids are ignored.
     """
 
     path: Any
@@ -48,6 +59,9 @@ class BagConfig(SourceConfig):
     odometry_gap: float = 0.5
     cache: str | None = None
     cache_gb: float = 20.0
+    labels: str | None = None
+    label_topic: str | None = None
+    void: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -65,6 +79,8 @@ class BagConfig(SourceConfig):
             raise ConfigError(
                 f"size is {list(self.size)}, expected [width, height] of at least {_SMALLEST_SIDE} pixels"
             )
+        if self.labels is None and (self.label_topic is not None or self.void):
+            raise ConfigError("label_topic or void is given without labels, expected labels: the label set of the ids")
         for name in ("max_rate", "odometry_gap", "cache_gb"):
             value = getattr(self, name)
             if value is not None and value <= 0:
@@ -103,6 +119,8 @@ class Bag(Source):
 
     Where a bag of the source has odometry there are previous_distance and next_distance too, and where its
     ``/tf_static`` says how the camera is mounted, previous_from_current and next_from_current; NaN for bags without.
+
+    Or labelled stills: image, semantic, K, intrinsics_known; guidance where a task adds it.
     """
 
     def __init__(
@@ -116,19 +134,45 @@ class Bag(Source):
         paths = [path for path, _ in bags]
         folder = Path(config.cache) if config.cache else default_folder()
         self._bags = open_cache(paths, _settings(config, augmentation, size), folder, config.cache_gb)
+        self._labels = [self._checked_labels(bag, path) for bag, path in zip(self._bags, paths)] if config.labels else None
+        self._guidance: list[list[np.ndarray]] | None = None
+        self._paths = paths
         self._examples = [self._select(bag, path) for bag, path in zip(self._bags, paths)]
         shares = np.array([weight * len(part) for (_, weight), part in zip(bags, self._examples)])
         self._shares = shares / shares.sum()
-        self._names = [path.name for path in paths]
         self._knows_distance = any(np.isfinite(bag.poses[:, :3, 3]).any() for bag in self._bags)
         self._knows_pose = any(bag.poses_of_camera and np.isfinite(bag.poses).any() for bag in self._bags)
 
     def _select(self, bag: CachedBag, path: Path) -> Examples:
         frames = files.slice_frames(self.config.frames, len(bag), str(path))
+        if self._labels is not None:
+            return Examples(np.arange(len(bag))[frames], None, None, still=0, far=0, gaps=0)
         return select_examples(bag, frames, self.config.baseline, self.config.three_frames, str(path))
+
+    def _checked_labels(self, bag: CachedBag, path: Path) -> np.ndarray:
+        if not len(bag):
+            topic = self.config.label_topic or TRUTH["semantic"]
+            raise BagError(f"{path}: no image has labels of equal stamp on {topic}, expected some")
+        labels = label_set(self.config.labels)
+        ids = checked_ids(bag.labels, f"{path}: its labels", labels, self.config.void)
+        warn_of_absent_classes(str(path), ids, labels)
+        return ids
 
     def __len__(self) -> int:
         return sum(map(len, self._examples))
+
+    def label_maps(self) -> Iterable[np.ndarray]:
+        for ids, part in zip(self._labels or (), self._examples):
+            yield from (ids[i] for i in part.current)
+
+    def add_guidance(self, guide: DepthGuide, name: str) -> bool:
+        if self._labels is None:
+            return False
+        self._guidance = [
+            guide.depths(path.name, str(path), bag.signature, bag.images, bag.matrices)
+            for path, bag in zip(self._paths, self._bags)
+        ]
+        return True
 
     def raw_sample(self, rng: np.random.Generator) -> Sample:
         chosen = int(rng.choice(len(self._bags), p=self._shares))
@@ -140,6 +184,10 @@ class Bag(Source):
             "K": bag.matrices[current],
             "intrinsics_known": bag.intrinsics_known[current],
         }
+        if self._labels is not None:
+            sample["semantic"] = self._labels[chosen][current]
+        if self._guidance is not None:
+            sample["guidance"] = self._guidance[chosen][current].astype(np.float32)
         for name, numbers in (("previous", examples.previous), ("next", examples.following)):
             if numbers is not None:
                 other = int(numbers[i])
@@ -182,7 +230,7 @@ class Bag(Source):
                 "far": part.far,
                 "gaps": part.gaps,
             }
-            for name, bag, part in zip(self._names, self._bags, self._examples)
+            for name, bag, part in zip([path.name for path in self._paths], self._bags, self._examples)
         ]
         return {**super().describe(), "bags": bags}
 
@@ -198,4 +246,6 @@ def _settings(config: BagConfig, augmentation: AugmentConfig, size: tuple[int, i
         use_camera_info=config.use_camera_info,
         max_rate=config.max_rate,
         odometry_gap=config.odometry_gap,
+        labelled=config.labels is not None,
+        label_topic=config.label_topic,
     )

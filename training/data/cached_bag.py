@@ -27,7 +27,8 @@ class CachedBag:
     ``images`` N×H×W×3 uint8 RGB, rectified; ``stamps`` int64 ns; ``matrices`` N×3×3 (K of the stored images, assumed
     where ``intrinsics_known`` is False); ``motion``: pixels of the stored images that the picture moved since the
     previous frame (NaN on the first); ``poses`` N×4×4 in metres (NaN unknown), of the camera (optical axes) where
-    ``poses_of_camera``, else of the body that carries it; ``skipped``: images that could not be decoded;
+    ``poses_of_camera``, else of the body that carries it; ``labels`` N×H×W uint8 ids of a labelled bag, else 0×0×0;
+    ``skipped``: images that could not be decoded;
     ``signature``: what the file was made from.
     """
 
@@ -38,6 +39,7 @@ class CachedBag:
     motion: np.ndarray
     poses: np.ndarray
     poses_of_camera: bool
+    labels: np.ndarray
     skipped: int
     signature: str
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -11,7 +13,11 @@ from geoseg_ros.errors import ConfigError
 from geoseg_ros.labels import label_set
 from geoseg_ros.training.data import files
 from geoseg_ros.training.data.augmentation import AugmentConfig, Sample
-from geoseg_ros.training.data.source import IGNORE, PairIndex, SequenceConfig, Source, SourceConfig
+from geoseg_ros.training.data.label_files import labelled_images, read_labelled, warn_of_absent_classes
+from geoseg_ros.training.data.source import PairIndex, SequenceConfig, Source, SourceConfig
+
+if TYPE_CHECKING:
+    from geoseg_ros.training.data.depth_guidance import DepthGuide
 
 ASSUMED_FOCAL = 0.9
 """Focal length over image width of cameras that are not known."""
@@ -66,7 +72,7 @@ def _neighbours(current: int, stride: int, frames: int) -> list[tuple[str, int]]
 
 @dataclass(frozen=True, kw_only=True)
 class LabelledFolderConfig(SourceConfig):
-    """A folder with images/ and labels/ of the same stems, 8-bit ids of the label set ``labels``; ``void``
+    """A folder with images/ and labels/ of the same stems, 8-bit ids of the label set ``labels`` or its colours; ``void``
     ids are ignored."""
 
     labels: str
@@ -74,40 +80,40 @@ class LabelledFolderConfig(SourceConfig):
 
 
 class LabelledFolder(Source):
-    """Labelled stills: image, semantic, and the K of a camera that is assumed to look along the image's centre."""
+    """Labelled stills: image, semantic, and the K of a camera that is assumed to look along the image's centre; guidance
+    where a task adds it."""
 
     def __init__(
         self, config: LabelledFolderConfig, augmentation: AugmentConfig, size: tuple[int, int], path: Path
     ) -> None:
         super().__init__(config, augmentation, size)
-        classes = len(label_set(config.labels).names)
-        ignored = {IGNORE, *config.void}
-        table = np.array([IGNORE if i in ignored else i for i in range(256)], np.uint8)
-        self._images, self._labels = [], []
-        for image_path in files.image_paths(path / "images"):
-            image = files.read_image(image_path)
-            label_path = path / "labels" / f"{image_path.stem}.png"
-            label = table[files.read_label(label_path)]
-            if label.shape != image.shape[:2]:
-                raise ConfigError(
-                    f"{label_path} is {label.shape[::-1]}, its image {image.shape[1::-1]} (width, height)"
-                )
-            wrong = np.unique(label[(label >= classes) & (label != IGNORE)])
-            if len(wrong):
-                raise ConfigError(
-                    f"{label_path} holds the ids {wrong.tolist()}, expected 0 … {classes - 1} of "
-                    f"{config.labels}, {IGNORE}, or ids listed under 'void'"
-                )
-            self._images.append(image)
-            self._labels.append(label)
+        labels = label_set(config.labels)
+        self._path = path
+        self._pairs = labelled_images(path)
+        read = [read_labelled(image, label, labels, config.void) for image, label in self._pairs]
+        self._images, self._labels = [image for image, _ in read], [ids for _, ids in read]
+        self._guidance: list[np.ndarray] | None = None
+        warn_of_absent_classes(str(path), self._labels, labels)
 
     def __len__(self) -> int:
         return len(self._images)
 
+    def label_maps(self) -> list[np.ndarray]:
+        return self._labels
+
+    def add_guidance(self, guide: DepthGuide, name: str) -> bool:
+        states = [(image.name, stat.st_size, stat.st_mtime_ns) for image, _ in self._pairs for stat in [image.stat()]]
+        matrices = [assumed_intrinsics(*image.shape[1::-1]) for image in self._images]
+        self._guidance = guide.depths(name, str(self._path), json.dumps(states), self._images, matrices)
+        return True
+
     def raw_sample(self, rng: np.random.Generator) -> Sample:
         i = int(rng.integers(len(self._images)))
         image = self._images[i]
-        return {"image": image, "semantic": self._labels[i], "K": assumed_intrinsics(*image.shape[1::-1])}
+        sample = {"image": image, "semantic": self._labels[i], "K": assumed_intrinsics(*image.shape[1::-1])}
+        if self._guidance is not None:
+            sample["guidance"] = self._guidance[i].astype(np.float32)
+        return sample
 
 
 def assumed_intrinsics(width: int, height: int) -> np.ndarray:

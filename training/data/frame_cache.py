@@ -6,14 +6,10 @@ sizes of the bag's files included. Where that has changed, the file is made anew
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
-import os
 import shutil
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 
@@ -24,21 +20,13 @@ from rich.progress import Progress
 from geoseg_ros.errors import ConfigError
 from geoseg_ros.progress import progress_bar
 from geoseg_ros.training.data.bag_images import BagImages, BagSettings
+from geoseg_ros.training.data.cache_folder import amount, locked, say
 from geoseg_ros.training.data.cached_bag import CachedBag, CachedBagWriter, read_cached_bag
 from geoseg_ros.training.data.folders import assumed_intrinsics
 from geoseg_ros.training.data.image_motion import ImageMotion
 
-CACHE_VARIABLE = "GEOSEG_CACHE"
-_FORMAT = 2  # to be raised when the same settings give other frames
+_FORMAT = 3  # to be raised when the same settings give other frames
 _GB = 1e9
-
-
-def default_folder() -> Path:
-    """$GEOSEG_CACHE, else geoseg_ros in the user's cache folder."""
-    variable = os.environ.get(CACHE_VARIABLE)
-    if variable:
-        return Path(variable)
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "geoseg_ros"
 
 
 def open_cache(bags: list[Path], settings: BagSettings, folder: Path, limit_gb: float) -> list[CachedBag]:
@@ -50,7 +38,7 @@ def open_cache(bags: list[Path], settings: BagSettings, folder: Path, limit_gb: 
     """
     files = [folder / f"{bag.stem}-{_digest(str(bag.absolute()), settings)}.frames" for bag in bags]
     signatures = [_signature(bag, settings) for bag in bags]
-    with _locked(folder):
+    with locked(folder, "frame cache"):
         found = [_current(file, signature) for file, signature in zip(files, signatures)]
         missing = [i for i, cached in enumerate(found) if cached is None]
         _check_room([bags[i] for i in missing], [c for c in found if c is not None], settings, folder, limit_gb)
@@ -64,7 +52,7 @@ def open_cache(bags: list[Path], settings: BagSettings, folder: Path, limit_gb: 
 
 
 def _build(bag: Path, file: Path, settings: BagSettings, signature: str, progress: Progress) -> CachedBag:
-    stamps, matrices, known, moved = [], [], [], []
+    stamps, matrices, known, moved, labels = [], [], [], [], []
     motion, task = ImageMotion(), progress.add_task(f"caching {bag.name}", total=None)
     with BagImages(bag, settings) as images, CachedBagWriter(file) as writer:
         for prepared in images.images():
@@ -73,6 +61,8 @@ def _build(bag: Path, file: Path, settings: BagSettings, signature: str, progres
             known.append(prepared.camera is not None)
             matrices.append(prepared.camera.matrix if prepared.camera else assumed_intrinsics(*images.size))
             moved.append(motion.update(prepared.small, images.size[0]))
+            if prepared.labels is not None:
+                labels.append(prepared.labels)
             progress.update(task, completed=len(stamps), total=images.count)
         times = np.array(stamps, np.int64)
         poses, of_camera = images.poses(times)
@@ -83,6 +73,7 @@ def _build(bag: Path, file: Path, settings: BagSettings, signature: str, progres
             motion=np.array(moved, np.float32),
             poses=poses,
             poses_of_camera=of_camera,
+            labels=np.stack(labels) if labels else np.empty((0, 0, 0), np.uint8),
             skipped=images.skipped,
             signature=signature,
         )
@@ -107,12 +98,12 @@ def _check_room(
     whole = new + sum(cached.images.nbytes for cached in present)
     if whole > limit_gb * _GB:
         raise ConfigError(
-            f"the cached frames of {_bags(len(missing) + len(present))} need {_amount(whole)}, cache_gb allows "
+            f"the cached frames of {_bags(len(missing) + len(present))} need {amount(whole)}, cache_gb allows "
             f"{limit_gb:g} GB; raise it, or lower size or max_rate"
         )
     free = shutil.disk_usage(folder).free
     if new > free:
-        raise ConfigError(f"the frame cache {folder} needs {_amount(new)}, its disk has {_amount(free)} free")
+        raise ConfigError(f"the frame cache {folder} needs {amount(new)}, its disk has {amount(free)} free")
 
 
 def _report(made: list[CachedBag], folder: Path, seconds: float) -> None:
@@ -121,22 +112,14 @@ def _report(made: list[CachedBag], folder: Path, seconds: float) -> None:
     placed = sum(int(np.isfinite(cached.poses[:, 0, 3]).sum()) for cached in made)
     calibrated = sum(int(cached.intrinsics_known.sum()) for cached in made)
     note = f"; {skipped} could not be decoded" if skipped else ""
-    _say(
+    say(
         f"frame cache {folder}: {frames} frames of {_bags(len(made))} ({calibrated} calibrated, {placed} with odometry), "
-        f"{_amount(size)}, made in {seconds:.1f} s ({frames / max(seconds, 1e-9):.0f} frames/s){note}"
+        f"{amount(size)}, made in {seconds:.1f} s ({frames / max(seconds, 1e-9):.0f} frames/s){note}"
     )
-
-
-def _say(sentence: str) -> None:
-    Console(stderr=True, highlight=False).print(sentence, soft_wrap=True, markup=False)
 
 
 def _bags(count: int) -> str:
     return f"{count} bag{'s'[count == 1 :]}"
-
-
-def _amount(size: int) -> str:
-    return f"{size / _GB:.3g} GB" if size >= _GB else f"{size / 1e6:.3g} MB"
 
 
 def _signature(bag: Path, settings: BagSettings) -> str:
@@ -148,22 +131,3 @@ def _signature(bag: Path, settings: BagSettings) -> str:
 
 def _digest(path: str, settings: BagSettings) -> str:
     return hashlib.sha256(json.dumps([path, asdict(settings)]).encode()).hexdigest()[:16]
-
-
-@contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    """One process at a time; the lock ends with its process, and what a killed one left behind is removed."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        lock = (folder / ".lock").open("w")
-    except OSError as error:
-        raise ConfigError(f"the frame cache {folder} cannot be written: {error.strerror}") from error
-    with lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            _say(f"frame cache {folder}: waiting for another process that fills it")
-            fcntl.flock(lock, fcntl.LOCK_EX)
-        for left_behind in folder.glob(".*.partial"):
-            left_behind.unlink()
-        yield

@@ -8,6 +8,7 @@ A source's batch is a dict of numpy arrays, each key present when the source kno
 - flow: B×2×H×W float32 from the image to the previous one (NaN unknown); motion: B×1×H×W {0, 1} (NaN unknown)
 - previous_from_current, next_from_current: B×4×4 float32, metres (NaN unknown)
 - previous_distance, next_distance: B float32, metres driven between the frames (NaN unknown)
+- guidance: B×1×H×W float32, depth of a frozen model in its own units (NaN unknown)
 - intrinsics_known: B bool; where it is False, K is that of an assumed camera
 - the colour changes of :func:`~geoseg_ros.training.data.colour.draw_colour`, drawn but not applied
 
@@ -18,14 +19,18 @@ from __future__ import annotations
 
 import os
 from abc import ABC, abstractmethod
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from geoseg_ros.errors import ConfigError
 from geoseg_ros.training.data.augmentation import AugmentConfig, Sample, augment
+
+if TYPE_CHECKING:
+    from geoseg_ros.training.data.depth_guidance import DepthGuide
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 DATA_VARIABLE = "GEOSEG_DATA"
@@ -92,6 +97,14 @@ class Source(ABC):
     @abstractmethod
     def raw_sample(self, rng: np.random.Generator) -> Sample:
         """One example before augmentation (see :mod:`~geoseg_ros.training.data.augmentation`)."""
+
+    def label_maps(self) -> Iterable[np.ndarray]:
+        """The label maps to draw from, H×W uint8 ids of the source's own label set (255 ignored); none without labels."""
+        return ()
+
+    def add_guidance(self, guide: DepthGuide, name: str) -> bool:
+        """Give every example of a source of labelled images its depth by ``guide``; False, and nothing, for other sources."""
+        return False
 
     def batch(self, rng: np.random.Generator, rank: int = 0, world: int = 1) -> dict[str, np.ndarray]:
         """A batch of ``config.batch`` augmented examples (keys and shapes above).

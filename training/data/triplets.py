@@ -43,11 +43,12 @@ class BaselineConfig:
 
 @dataclass(frozen=True)
 class Examples:
-    """Numbers of the frames that make examples, each M: ``current``, its ``previous`` and its ``following`` one (None
-    in pairs); and why other frames make none: ``still`` moved too little, ``far`` too much, ``gaps`` between runs."""
+    """Numbers of the frames that make examples, each M: ``current``, its ``previous`` (None in stills) and its ``following``
+    one (None in stills and pairs); and why other frames make none: ``still`` moved too little, ``far`` too much, ``gaps``
+    between runs."""
 
     current: np.ndarray
-    previous: np.ndarray
+    previous: np.ndarray | None
     following: np.ndarray | None
     still: int
     far: int

@@ -15,8 +15,11 @@ from geoseg_ros.frames.bag import BagFrames
 from geoseg_ros.ground_truth import TRUTH, TRUTH_ODOMETRY
 from geoseg_ros.perception import Perception
 from geoseg_ros.pipeline import Pipeline
+from geoseg_ros.training.data.label_files import rectified_ids
 from geoseg_ros.training.evaluation.depth_detail import DepthDetail, DepthProtocol
 from geoseg_ros.training.evaluation.egomotion import ego_motion_table
+from geoseg_ros.training.evaluation.even_sample import EvenSample
+from geoseg_ros.training.evaluation.semantics import SemanticJudge
 from geoseg_ros.training.evaluation.suite import Score, SuiteResult, Track
 from geoseg_ros.training.evaluation.trajectory import Drive, Odometry, drives, read_odometry
 from geoseg_ros.training.evaluation.truth import TruthImages
@@ -25,10 +28,9 @@ from geoseg_ros.training.metrics.egomotion import EgoMotionMetric
 from geoseg_ros.training.metrics.errors import NothingToJudge
 from geoseg_ros.training.metrics.flow import FlowMetric
 from geoseg_ros.training.metrics.motion import MotionMetric
-from geoseg_ros.training.metrics.semantics import ConfusionMatrix
 
 SHOWN = 6
-"""Frames of a bag that a report shows; up to twice as many are kept."""
+"""Frames of a bag that a report shows."""
 
 PROBLEMS = 5
 """Unusable images that are named; of further ones only the number is told."""
@@ -62,15 +64,16 @@ def judge_bag(
     track: Track,
     image_topic: str | None = None,
     limit: int | None = None,
+    label_topic: str | None = None,
 ) -> BagReview:
     """Run the model over a bag's camera, without the bag's odometry, and judge what the bag has ground truth for.
 
     Ground truth are the topics of ``geoseg simulate`` (:mod:`geoseg_ros.ground_truth`), equal in stamp to the
-    images; poses are interpolated, and brought from the odometry's body to the camera by ``/tf_static``. BagError where the
-    bag has none, or where nothing could be judged.
+    images; poses are interpolated, and brought from the odometry's body to the camera by ``/tf_static``. ``label_topic`` names
+    the topic of class ids where that is another one. BagError where the bag has none, or where nothing could be judged.
     """
     with BagFrames(path, image_topic) as source, BagReader(path) as bag:
-        truth, odometry = TruthImages(bag, pipeline.labels), read_odometry(bag)
+        truth, odometry = TruthImages(bag, pipeline.labels, label_topic), read_odometry(bag)
         if not truth.topics and odometry is None:
             found = ", ".join(sorted(bag.topics))
             expected = ", ".join([*TRUTH.values(), TRUTH_ODOMETRY])
@@ -102,13 +105,13 @@ class _Judge:
     drives: list[Drive] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        labels = self.pipeline.labels
+        if "semantic" in self.outputs:
+            self.outputs.add("confidence")
         self.depth = DepthDetail(self.protocol)
-        self.semantics = ConfusionMatrix(len(labels.names), labels.ignore)
+        self.semantics = SemanticJudge(self.pipeline.labels)
         self.flow, self.motion, self.ego_motion = FlowMetric(), MotionMetric(), EgoMotionMetric()
         self._steps: list[np.ndarray] = []
-        self._kept: list[Shown] = []
-        self._stride = 1
+        self._shown = EvenSample[Shown](SHOWN)
         self._uncalibrated = self._moved = self._left_out = 0
         self._missed = False
 
@@ -129,21 +132,16 @@ class _Judge:
         scores = None
         if "depth" in truth and result.depth is not None:
             scores = self.depth.add(result.depth, truth["depth"])
+        if "semantic" in truth and frame.camera is not None:
+            truth["semantic"] = rectified_ids(truth["semantic"], frame.camera, self.semantics.labels.ignore)
         if "semantic" in truth and result.semantic is not None:
-            self.semantics.update(result.semantic, truth["semantic"])
+            self.semantics.update(result.semantic, result.confidence, truth["semantic"])
         if "flow" in truth and result.flow is not None and self._steps and not self._missed:
             self.flow.update(result.flow, truth["flow"])
         if "motion" in truth and result.motion_mask is not None:
             self.motion.update(result.motion_mask, truth["motion"])
-        self._keep(Shown(index, result, truth, scores))
+        self._shown.add(Shown(index, result, truth, scores))
         self._missed = False
-
-    def _keep(self, frame: Shown) -> None:
-        """Every ``_stride``-th frame, twice as rarely whenever they become too many."""
-        if frame.index % self._stride == 0:
-            self._kept.append(frame)
-            if len(self._kept) > 2 * SHOWN:
-                self._kept, self._stride = self._kept[::2], 2 * self._stride
 
     def miss(self, problem: GeosegError) -> None:
         """Note an unusable calibration, or image: the true flow of the next one, which begins there, is not the model's."""
@@ -175,7 +173,7 @@ class _Judge:
             self.notes.append(f"{self._uncalibrated} images have no calibrated camera: no depth, motion, ego-motion")
         parts = {
             "depth": self.depth.table,
-            "semantic": self._semantic_table,
+            "semantic": lambda: self.semantics.scores("semantic "),
             "flow": self._flow_table,
             "motion": self._motion_table,
             "ego_motion": self._ego_motion_table,
@@ -191,25 +189,22 @@ class _Judge:
                     self.notes.append(f"{name} is not judged: {reason}")
         if not scores:
             raise BagError(f"{path}: nothing could be judged: {'; '.join(self.notes)}")
-        per_class = {}
-        if self.semantics.present.any():
-            per_class = dict(zip(self.pipeline.labels.names, map(float, self.semantics.iou), strict=True))
-        result = SuiteResult(len(self.stamps), scores, per_class, protocol, self.notes)
-        return BagReview(path, result, self.depth, self.drives, self._kept)
+        judged = self.semantics.matrix.present.any()
+        result = SuiteResult(
+            frames=len(self.stamps),
+            scores=scores,
+            per_class=self.semantics.per_class() if judged else {},
+            protocol=protocol,
+            notes=self.notes,
+            sections=self.semantics.sections(path.name),
+            confusion=self.semantics.matrix.counts if judged else None,
+        )
+        return BagReview(path, result, self.depth, self.drives, self._shown.items())
 
     def _ego_motion_table(self) -> list[Score]:
         if self._steps and not self._moved:
             raise NothingToJudge("no image had ego-motion")
         return ego_motion_table(self.ego_motion.scores())
-
-    def _semantic_table(self) -> list[Score]:
-        if not self.semantics.present.any():
-            raise NothingToJudge("no image had a semantic pixel to judge")
-        classes = f"{self.semantics.present.sum()} classes"
-        return [
-            Score("semantic mIoU", self.semantics.mean_iou, higher=True, note=classes),
-            Score("semantic pixel accuracy", self.semantics.pixel_accuracy, higher=True),
-        ]
 
     def _flow_table(self) -> list[Score]:
         scores = self.flow.scores()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -10,8 +9,10 @@ import numpy as np
 from geoseg_ros import colorize
 from geoseg_ros.labels import LabelSet
 from geoseg_ros.report import Card, Facts, FrameView, LineChart, Panel, PathChart, Report, Section, Series, Table
-from geoseg_ros.training.evaluation.bag import SHOWN, BagReview, Shown
+from geoseg_ros.training.evaluation.bag import BagReview, Shown
 from geoseg_ros.training.evaluation.report import number
+from geoseg_ros.training.evaluation.semantic_pictures import mistakes_panel
+from geoseg_ros.training.evaluation.suite_page import class_tables
 from geoseg_ros.training.evaluation.trajectory import Drive
 from geoseg_ros.training.metrics.depth import DepthScores
 
@@ -55,16 +56,15 @@ def _bag_sections(review: BagReview, labels: LabelSet) -> list[Section]:
     name = review.path.name
     rows = [(score.name, number(score.value, ""), score.unit, score.note) for score in review.result.scores]
     tables = [Table("Scores", ("score", "value", "unit", "note"), rows)]
-    if review.result.per_class:
-        known = [(label, f"{iou:.3f}") for label, iou in review.result.per_class.items() if math.isfinite(iou)]
-        tables.append(Table("IoU of the classes that occur", ("class", "IoU"), known))
+    tables += class_tables(review.result)
     sections = [Section(f"{name}: scores", tables, review.result.protocol, columns=len(tables))]
     if review.depth.images:
         sections.append(Section(f"{name}: depth", _depth_charts(review), columns=2))
     if review.drives:
         longest = max(review.drives, key=lambda drive: len(drive.steps))
         sections.append(Section(f"{name}: path", [_path(longest)]))
-    views = [_view(frame, labels) for frame in _spread(review.shown)]
+    sections += review.result.sections
+    views = [_view(frame, labels) for frame in review.shown]
     return [*sections, Section(f"{name}: frames", views)]
 
 
@@ -113,11 +113,6 @@ def _path(drive: Drive) -> PathChart:
     )
 
 
-def _spread(shown: Sequence[Shown]) -> list[Shown]:
-    picks = np.linspace(0, len(shown) - 1, min(SHOWN, len(shown))).round().astype(int)
-    return [shown[index] for index in dict.fromkeys(picks.tolist())]
-
-
 def _view(frame: Shown, labels: LabelSet) -> FrameView:
     seen, truth = frame.perception, frame.truth
     panels, reference = [Panel("image", seen.image)], []
@@ -127,6 +122,10 @@ def _view(frame: Shown, labels: LabelSet) -> FrameView:
             panels.append(_error_panel(seen.depth, truth["depth"], frame.scores))
     if seen.semantic is not None:
         panels.append(Panel("semantics", colorize.colorize_semantic(seen.semantic, labels, seen.image)))
+        if "semantic" in truth:
+            panels.append(mistakes_panel(seen.semantic, truth["semantic"], labels.ignore))
+    if seen.confidence is not None:
+        panels.append(Panel("confidence", colorize.colorize_confidence(seen.confidence), "black none, white certain"))
     if "depth" in truth:
         reference.append(Panel("true depth", colorize.colorize_depth(truth["depth"])))
     if "semantic" in truth:

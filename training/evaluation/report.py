@@ -35,7 +35,7 @@ def print_results(console: Console, title: str, results: Mapping[str, SuiteResul
         table.add_row(f"[bold]{escape(name)}[/], {result.frames} frames")
         for score in result.scores:
             value, verdict = number(score.value, score.unit), VERDICTS[score.passed]
-            table.add_row(f"  {score.name}", value, _bar(score), verdict, score.note)
+            table.add_row(f"  {score.name}", value, target(score), verdict, score.note)
         table.add_section()
     console.print(table)
     with_classes = {name: result.per_class for name, result in results.items() if result.per_class}
@@ -69,6 +69,7 @@ def record(
                 "notes": result.notes,
                 "scores": [_score_record(score) for score in result.scores],
                 "per_class_iou": {label: _finite(value) for label, value in result.per_class.items()},
+                "confusion": None if result.confusion is None else result.confusion.tolist(),
             }
             for name, result in results.items()
         },
@@ -88,6 +89,11 @@ def number(value: float, unit: str) -> str:
     """A value as it is printed, with its unit."""
     digits = 1 if unit == "%" else 3
     return f"{value:.{digits}f} {unit}".rstrip()
+
+
+def target(score: Score) -> str:
+    """The bar of a score as it is printed; empty without one."""
+    return "" if score.bar is None else f"{'≥' if score.higher else '≤'} {number(score.bar, score.unit)}"
 
 
 def write_json(content: Mapping[str, Any], path: Path) -> None:
@@ -128,7 +134,3 @@ def _score_record(score: Score) -> dict[str, Any]:
 
 def _finite(value: float | None) -> float | None:
     return value if value is not None and math.isfinite(value) else None
-
-
-def _bar(score: Score) -> str:
-    return "" if score.bar is None else f"{'≥' if score.higher else '≤'} {number(score.bar, score.unit)}"

@@ -12,6 +12,7 @@ import numpy as np
 from geoseg_ros.camera import PinholeCamera
 from geoseg_ros.errors import GeosegError
 from geoseg_ros.pipeline import Pipeline
+from geoseg_ros.report import Section
 from geoseg_ros.training.data import files
 
 Item = TypeVar("Item")
@@ -51,7 +52,8 @@ class SuiteResult:
     """The scores of one suite.
 
     ``frames``: how many were judged. ``per_class``: class name → IoU (NaN: not in the truth). ``protocol``:
-    how it was done. ``notes``: what could not be judged or had to be assumed, and why.
+    how it was done. ``notes``: what could not be judged or had to be assumed, and why. ``sections``: what a report shows beside
+    the scores. ``confusion``: pixels by true class (rows) and found class, the last column none of them.
     """
 
     frames: int
@@ -59,6 +61,8 @@ class SuiteResult:
     per_class: dict[str, float] = field(default_factory=dict)
     protocol: str = ""
     notes: list[str] = field(default_factory=list)
+    sections: list[Section] = field(default_factory=list)
+    confusion: np.ndarray | None = None
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from geoseg_ros.labels import LabelSet
 from geoseg_ros.output_bag import LABEL_INFO_TYPE
 
 ENCODINGS = {
-    "semantic": ("mono8", "mono16"),
+    "semantic": ("mono8", "8UC1", "mono16"),
     "depth": ("32FC1", "16UC1"),
     "flow": ("32FC2",),
     "motion": ("mono8",),
@@ -30,12 +30,15 @@ ENCODINGS = {
 class TruthImages:
     """Ground truth of an open bag for images with rising stamps.
 
-    ``topics``: by the names of :data:`~geoseg_ros.ground_truth.TRUTH`. ``notes``: why one is not used: semantics, where
-    ``label_info`` beside them names other classes than ``labels``. BagError where such a topic holds no images.
+    ``topics``: by the names of :data:`~geoseg_ros.ground_truth.TRUTH`, that of semantics ``label_topic`` where it is given.
+    ``notes``: why one is not used: semantics, where ``label_info`` beside them names other classes than ``labels``. BagError
+    where such a topic does not exist or holds no images.
     """
 
-    def __init__(self, bag: BagReader, labels: LabelSet) -> None:
+    def __init__(self, bag: BagReader, labels: LabelSet, label_topic: str | None = None) -> None:
         self.topics = truth_topics(bag.topics)
+        if label_topic is not None:
+            self.topics["semantic"] = label_topic
         self._labels = labels
         self.notes: list[str] = []
         for topic in self.topics.values():

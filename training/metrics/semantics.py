@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from geoseg_ros.training.metrics.errors import MetricError
 
 
 class ConfusionMatrix:
-    """Counts of (true class, predicted class) over all judged pixels; rows are the truth."""
+    """Counts (C, C + 1) of true and predicted class over all judged pixels; rows are the truth, the last column are
+    predictions of none of the classes."""
 
     def __init__(self, classes: int, ignore: int = 255) -> None:
         self.classes = classes
         self.ignore = ignore
-        self.counts = np.zeros((classes, classes), dtype=np.int64)
+        self.counts = np.zeros((classes, classes + 1), dtype=np.int64)
 
     def update(self, prediction: np.ndarray, target: np.ndarray) -> None:
-        """Add one label map: H×W integer ids each; target ``ignore`` is not judged.
+        """Add one label map: H×W integer ids each; target ``ignore`` is not judged, prediction ``ignore`` is none of the
+        classes and wrong.
 
-        Raises MetricError for other sizes or for an id outside 0..classes-1 at a judged pixel.
+        Raises MetricError for other sizes or for another id outside 0..classes-1 at a judged pixel.
         """
         if prediction.shape != target.shape:
             raise MetricError(
@@ -26,18 +30,35 @@ class ConfusionMatrix:
             )
         judged = target != self.ignore
         truth, guess = target[judged].astype(np.int64), prediction[judged].astype(np.int64)
-        for name, ids in (("target", truth), ("prediction", guess)):
-            if ids.size and (ids.min() < 0 or ids.max() >= self.classes):
-                found = ids.max() if ids.max() >= self.classes else ids.min()
+        guess[guess == self.ignore] = self.classes
+        for name, ids, count in (("target", truth, self.classes), ("prediction", guess, self.classes + 1)):
+            if ids.size and (ids.min() < 0 or ids.max() >= count):
+                found = ids.max() if ids.max() >= count else ids.min()
                 raise MetricError(f"{name} holds class {found}, expected 0..{self.classes - 1}")
-        pairs = np.bincount(truth * self.classes + guess, minlength=self.classes**2)
-        self.counts += pairs.reshape(self.classes, self.classes)
+        pairs = np.bincount(truth * (self.classes + 1) + guess, minlength=self.counts.size)
+        self.counts += pairs.reshape(self.counts.shape)
 
     def merge(self, other: ConfusionMatrix) -> None:
         """Add the counts of another matrix over the same classes."""
         if other.classes != self.classes:
             raise MetricError(f"cannot merge {other.classes} classes into {self.classes}")
         self.counts += other.counts
+
+    def gathered(self, groups: Sequence[Sequence[int]]) -> ConfusionMatrix:
+        """The matrix of coarser classes, each the union of the ids of one group: confusion inside a group is none.
+
+        Raises MetricError unless every class is in exactly one group.
+        """
+        if sorted(i for group in groups for i in group) != list(range(self.classes)):
+            raise MetricError(f"groups are {[list(group) for group in groups]}, expected each of {self.classes} classes once")
+        member = np.zeros((len(groups), self.classes + 1), dtype=np.int64)
+        for row, group in zip(member, groups):
+            row[list(group)] = 1
+        none = np.zeros((1, self.classes + 1), dtype=np.int64)
+        none[0, -1] = 1
+        result = ConfusionMatrix(len(groups), self.ignore)
+        result.counts = member[:, :-1] @ self.counts @ np.vstack([member, none]).T
+        return result
 
     @property
     def present(self) -> np.ndarray:
@@ -48,7 +69,7 @@ class ConfusionMatrix:
     def iou(self) -> np.ndarray:
         """Intersection over union per class (C); NaN where the class does not occur in the truth."""
         correct = np.diag(self.counts).astype(np.float64)
-        union = self.counts.sum(0) + self.counts.sum(1) - correct
+        union = self.counts[:, :-1].sum(0) + self.counts.sum(1) - correct
         return np.where(self.present, correct / np.maximum(union, 1), np.nan)
 
     @property

@@ -8,9 +8,9 @@ constructor takes the whole :class:`~geoseg_ros.training.config.Recipe` and read
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
 from torch import Tensor, nn
@@ -21,6 +21,9 @@ from geoseg_ros.training.schema import nearest
 if TYPE_CHECKING:
     from geoseg_ros.bundle import Bundle
     from geoseg_ros.training.config import Recipe
+    from geoseg_ros.training.data.source import Source
+
+DATA_LICENCE = "as the licences of the training data allow (see provenance)"
 
 Batch = dict[str, dict[str, Tensor]]  # source name -> key -> tensor, see training/data/source.py and jitter.py
 
@@ -46,8 +49,17 @@ class Task(Protocol):
         """The model file of the network's present weights."""
 
 
+@runtime_checkable
+class ReadsSources(Protocol):
+    """A task that must see the sources before the first step, for example to weigh classes by their labels."""
+
+    def read_sources(self, sources: Mapping[str, Source]) -> None:
+        """Called once, with the recipe's sources by name."""
+
+
 _MODULES = {
     "joint": "geoseg_ros.training.tasks.joint",
+    "segmentation": "geoseg_ros.training.tasks.segmentation",
     "self_supervised": "geoseg_ros.training.tasks.self_supervised",
 }
 _TASKS: dict[str, Callable[[Recipe], Task]] = {}

@@ -25,6 +25,7 @@ import contextlib
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -33,7 +34,7 @@ from torch import Tensor, nn
 
 from geoseg_ros.bundle import Bundle
 from geoseg_ros.colorize import colorize_depth, colorize_flow, colorize_semantic
-from geoseg_ros.labels import LabelSet, label_set, union_map
+from geoseg_ros.labels import LabelSet, label_set
 from geoseg_ros.networks import create_network
 from geoseg_ros.networks.decoder import Decoded
 from geoseg_ros.networks.flow import LEVEL_STRIDES, FlowEstimate
@@ -56,10 +57,11 @@ from geoseg_ros.training.losses.jaccard import motion_jaccard_loss, semantic_jac
 from geoseg_ros.training.losses.motion import motion_loss
 from geoseg_ros.training.losses.photometric import minimum_reprojection
 from geoseg_ros.training.losses.pose import pose_loss
-from geoseg_ros.training.losses.segmentation import cross_entropy, union_cross_entropy
+from geoseg_ros.training.losses.segmentation import cross_entropy
 from geoseg_ros.training.losses.smoothness import first_order_smoothness
 from geoseg_ros.training.schema import parse
 from geoseg_ros.training.tasks import Batch, register_task
+from geoseg_ros.training.tasks.source_labels import SourceLabels
 
 STEPS_PER_BLIND_FLOW = 4
 """Every so many steps flow learns to do without the prior from depth and pose, as for a camera of unknown intrinsics."""
@@ -122,14 +124,7 @@ class JointTask:
         self.learns_stills = not STILLS <= set(recipe.freeze)
         self.autocast: Callable[[], AbstractContextManager[Any]] = contextlib.nullcontext
         self._weights = self.loss.class_weights and torch.tensor(self.loss.class_weights)
-        self._unions = {
-            source: torch.from_numpy(union_map(label_set(name), self.labels))
-            for source, name in self._source_labels().items()
-        }
-
-    def _source_labels(self) -> dict[str, str]:
-        """The label set of each source that has one of its own."""
-        return {name: s["labels"] for name, s in self.recipe.data.items() if s.get("labels", self.loss.labels) != self.loss.labels}
+        self.source_labels = SourceLabels(self.labels, recipe.data)
 
     def step(self, batch: Batch, step: int) -> tuple[Tensor, dict[str, Tensor]]:
         """The weighted sum of every source's losses; scalars are named source/term."""
@@ -231,10 +226,9 @@ class JointTask:
         """At the logits' half size; alternate steps read the upper-left and the lower-right pixel of four."""
         offset = step % 2
         target = target[:, offset::2, offset::2]
-        if source in self._unions:
-            return {"semantic": union_cross_entropy(logits, target, self._unions[source].to(logits.device))}
-        losses = {"semantic": cross_entropy(logits, target, self._weights)}
-        if self.loss.semantic_jaccard:
+        own = partial(cross_entropy, class_weights=self._weights)
+        losses = {"semantic": self.source_labels.cross_entropy(source, logits, target, own)}
+        if self.loss.semantic_jaccard and not self.source_labels.are_foreign(source):
             losses["semantic_jaccard"] = semantic_jaccard_loss(logits, target)
         return losses
 

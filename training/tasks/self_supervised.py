@@ -31,7 +31,7 @@ from geoseg_ros.training.losses.boundary import boundary_loss, boundary_weights
 from geoseg_ros.training.losses.pose import velocity_loss
 from geoseg_ros.training.losses.smoothness import mean_normalise, multi_scale_smoothness
 from geoseg_ros.training.schema import parse
-from geoseg_ros.training.tasks import Batch, register_task
+from geoseg_ros.training.tasks import DATA_LICENCE, Batch, register_task
 from geoseg_ros.training.tasks.depth_and_pose import CURRENT, SOURCES, Data, Prediction, depth_and_pose
 from geoseg_ros.training.tasks.learned_camera import describe_learned_camera, learned_camera
 from geoseg_ros.training.tasks.mask_network import MaskNetwork
@@ -39,7 +39,6 @@ from geoseg_ros.training.tasks.reprojection import Frame, Rule, full_size_depths
 from geoseg_ros.training.tasks.teacher import Teacher
 
 MASK_NETWORK = "mask_network"
-LICENCE = "as the licences of the training data allow (see provenance)"
 
 
 @dataclass(frozen=True)
@@ -237,7 +236,7 @@ class SelfSupervisedTask:
             input_size=self.recipe.crop,
             camera=camera,
             provenance=provenance,
-            licence=LICENCE,
+            licence=DATA_LICENCE,
             weights={
                 name: value.detach().cpu()
                 for name, value in self.network.state_dict().items()

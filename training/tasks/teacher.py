@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import torch
 from torch import Tensor
 
@@ -14,11 +16,16 @@ DEFAULT = "default"
 """Stands for the model that is installed with the package."""
 
 
+def model_file(name: str, data_root: str) -> Path:
+    """The model file of that name (see :func:`~geoseg_ros.training.data.source.find_data`), or the installed one: DEFAULT."""
+    return default_bundle_path() if name == DEFAULT else find_data(name, data_root)
+
+
 class Teacher:
     """Semantics and motion of a ``perception`` model file; ``name`` is its path, or DEFAULT."""
 
     def __init__(self, name: str, data_root: str) -> None:
-        path = default_bundle_path() if name == DEFAULT else find_data(name, data_root)
+        path = model_file(name, data_root)
         bundle = load_bundle(path)
         if bundle.architecture != "perception":
             raise ConfigError(f"the teacher {path} is a '{bundle.architecture}' model, expected 'perception'")
