@@ -5,7 +5,7 @@
 All take turns in one process on the same image, in the backends that the pipeline has: eager and traced. The public network
 (github.com/CoinCheung/BiSeNet, ResNet-18) runs eagerly as it comes, and traced and frozen as ours are. Weights are random: they
 do not change the time, which is that of the network alone, from an image in 0…1 to class logits. The median of all timed
-frames counts.
+frames counts. Among our parameters are those of auxiliary heads, which only training runs; the public network leaves its out.
 """
 
 from __future__ import annotations
