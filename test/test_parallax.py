@@ -8,6 +8,9 @@ import math
 import pytest
 import torch
 
+from geoseg_ros.networks import create_network
+from geoseg_ros.networks.decoder import Decoded
+from geoseg_ros.networks.flow import FlowEstimate, LevelEstimate
 from geoseg_ros.networks.parallax import DEPTH_STD, FLOW_STD, ParallaxHead, log_correction, measure_parallax
 from geoseg_ros.projection import pose_from_vector, rigid_flow, rigid_flow_and_parallax
 
@@ -117,3 +120,32 @@ def test_corrections_are_bounded():
     torch.nn.init.constant_(head.predict.bias, 50.0)
     wild = parallax._replace(along=parallax.along * 1e4)
     assert (head(seen, wild, hidden, decoded)[0] / seen).log().abs().max() <= 1.4 + 1e-4
+
+
+def reconciled(moving):
+    """Depth and flow at half size before and after a network with an untrained parallax head reconciled them."""
+    torch.manual_seed(7)
+    network = create_network("perception", {"encoder": "lite"}).eval()
+    truth, seen, flow = scene()
+    full = INTRINSICS.clone()
+    full[:, :2] *= 2
+    full[:, :2, 2] += 0.5
+    levels = [LevelEstimate(None, torch.randn(1, 32, 32, 64), None, None)]
+    decoded = Decoded(torch.randn(1, 64, 32, 64), None)
+    motion = torch.full((1, 1, 128, 256), 50.0 if moving else -50.0)
+    depth, estimate = network.reconcile(seen, FlowEstimate(2 * flow, levels, None), full, DRIVE, motion, decoded)
+    return seen, 2 * flow, depth, estimate.half
+
+
+def test_what_moves_by_itself_keeps_its_depth_and_flow():
+    seen, flow, depth, half = reconciled(moving=True)
+    torch.testing.assert_close(depth, seen)
+    torch.testing.assert_close(half, flow)
+
+
+def test_what_stands_still_moves_towards_the_flow_of_its_corrected_depth():
+    seen, flow, depth, half = reconciled(moving=False)
+    truth = scene()[0]
+    assert error(depth, truth) < error(seen, truth)
+    still = 2 * rigid_flow(depth, INTRINSICS, DRIVE)[0]
+    torch.testing.assert_close(half, flow + (still - flow) / (1 + math.exp(2.0)), rtol=1e-4, atol=1e-3)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from geoseg_ros.networks.pose import pool_depth, solve_pose, still_scene_flow
+from geoseg_ros.networks.flow import LevelEstimate
+from geoseg_ros.networks.pose import PoseHead, pool_depth, solve_pose, still_scene_flow
 from geoseg_ros.projection import pose_from_vector
 
 INTRINSICS = torch.tensor([[[370.0, 0, 319.5], [0, 365.0, 95.5], [0, 0, 1]]])
@@ -65,3 +66,12 @@ def test_confidence_learns_to_leave_out_what_moves():
 def test_depth_is_pooled_as_inverse_depth():
     depth = torch.tensor([[1.0, 1.0], [4.0, torch.inf]]).view(1, 1, 2, 2)
     assert pool_depth(depth, 4).item() == pytest.approx(4 / 2.25)
+
+
+def test_the_finest_flow_corrects_a_wrong_pose():
+    depth, pose, flow, _ = scene("drive", 4)
+    start = pose_from_vector(torch.tensor([[0.0, -0.008, 0.0, 0.0, 0.0, 1.1]]))
+    torch.manual_seed(4)
+    head = PoseHead(coarse_hidden=3, middle_hidden=3, fine_hidden=5)
+    fine = LevelEstimate(flow, torch.randn(1, 5, 48, 160), None, None)
+    assert error(start, pose) > 0.15 and error(head.fine(fine, depth, INTRINSICS, start), pose) < 0.01

@@ -76,7 +76,8 @@ class Recipe:
     ``network`` and ``loss`` belong to the task, each entry of ``data`` to the source of its ``kind``.
     ``crop`` is the (width, height) that every source's images take. ``ema`` is the decay of the averaged
     weights, 0 for none. ``init`` is a file whose weights start the run where names and shapes match: a model file, or
-    torchvision's weights of the encoder (.pth, .safetensors).
+    torchvision's weights of the encoder (.pth, .safetensors). ``statistics_batches``: where not 0, batch normalisation's
+    statistics are measured over that many batches before the first step and then kept (training/statistics.py).
     """
 
     task: str
@@ -92,6 +93,7 @@ class Recipe:
     schedule: ScheduleConfig = ScheduleConfig()
     freeze: tuple[str, ...] = ()
     ema: float = 0.0
+    statistics_batches: int = 0
     init: str | None = None
     data_root: str = "../shared/data"
     precision: Literal["32-true", "bf16-mixed"] = "32-true"
@@ -111,6 +113,8 @@ class Recipe:
             raise ConfigError(f"crop is {list(self.crop)}, expected [width, height] in pixels")
         if not 0 <= self.ema < 1:
             raise ConfigError(f"ema is {self.ema}, expected a decay in 0 … 1, less than 1")
+        if self.statistics_batches < 0:
+            raise ConfigError(f"statistics_batches is {self.statistics_batches}, expected 0 or more")
         if self.threads is not None and self.threads < 1:
             raise ConfigError(f"threads is {self.threads}, expected at least 1, or null for all")
         if self.workers < 0 or self.seed < 0:

@@ -34,6 +34,7 @@ from geoseg_ros.training.optimizers import MovingAverage, create_optimizer, lear
 from geoseg_ros.training.pretrained import load_pretrained
 from geoseg_ros.training.run_log import NoLog, RunLog
 from geoseg_ros.training.schema import nearest
+from geoseg_ros.training.statistics import measure_statistics, normalisations
 from geoseg_ros.training.tasks import Batch, Task, create_task
 
 CHECKPOINT = "checkpoint.safetensors"
@@ -88,6 +89,21 @@ class Trainer:
         self.state = TrainingState(network, optimizer, average)
         self._train_mode()
 
+    def measure_statistics(self) -> None:
+        """Measure the statistics that the recipe's ``statistics_batches`` asks to keep; before the first step."""
+        recipe, state = self.recipe, self.state
+        count, fabric = recipe.statistics_batches, self.fabric
+        batches = step_batches(
+            self.sources, recipe.seed, 0, count, recipe.workers, fabric.global_rank, fabric.world_size
+        )
+        _set_training(state.network, self.frozen)
+        measure_statistics(
+            state.network, lambda batch: self.task.step(batch, 0), (self.prepare(batch) for batch in batches)
+        )
+        if recipe.ema:
+            state.average = MovingAverage(state.network, recipe.ema)
+        self._train_mode()
+
     def prepare(self, batch: Batch) -> Batch:
         """The batch on the device, its images in the memory format of the network."""
         batch = self.fabric.to_device(batch)
@@ -137,9 +153,10 @@ class Trainer:
         return pictures
 
     def _train_mode(self) -> None:
-        self.state.network.train()
-        for part in self.frozen:
-            part.eval()
+        _set_training(self.state.network, self.frozen)
+        if self.recipe.statistics_batches:
+            for norm in normalisations(self.state.network):
+                norm.eval()
 
     def save_bundle(self, path: Path) -> None:
         """Write the model file with the averaged weights (or the present ones when the recipe has no ema)."""
@@ -177,6 +194,8 @@ def train(recipe: Recipe, folder: Path, resume: bool) -> Path:
     checkpoint = folder / CHECKPOINT
     if resume and checkpoint.exists():
         load_checkpoint(trainer.state, checkpoint)
+    elif recipe.statistics_batches:
+        trainer.measure_statistics()
     log = RunLog(folder, trainer.state.step, recipe.steps) if first else NoLog()
     with log, StopRequest() as stop:
         log.say(_opening(trainer, folder))
@@ -269,6 +288,13 @@ def _runs(provenance: dict[str, Any]) -> list[dict[str, Any]]:
         "git_commit": provenance.get("git_commit"),
     }
     return [*(history if isinstance(history, list) else []), run]
+
+
+def _set_training(network: nn.Module, frozen: list[nn.Module]) -> None:
+    """Training mode for all but the frozen parts."""
+    network.train()
+    for part in frozen:
+        part.eval()
 
 
 def _part(network: nn.Module, name: str) -> nn.Module:

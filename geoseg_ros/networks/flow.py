@@ -194,7 +194,7 @@ class FlowHead(nn.Module):
     """
 
     radii = (2, 4, 4)
-    estimator_widths = ((40, 40, 32), (96, 64, 64, 32), (96, 96, 64))
+    estimator_widths = ((40, 40, 40, 32, 32), (96, 64, 64, 64, 32), (96, 96, 64))
 
     def __init__(self, channels: Sequence[int]):
         super().__init__()

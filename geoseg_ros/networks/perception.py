@@ -83,7 +83,7 @@ class PerceptionNet(nn.Module):
         self.semantic_head = DenseHead(channels, config.classes)
         self.depth_head = DenseHead(channels, 1, Readout)
         self.flow_head = FlowHead(channels)
-        self.pose_head = PoseHead(FlowHead.estimator_widths[2][-1], FlowHead.estimator_widths[1][-1])
+        self.pose_head = PoseHead(*(widths[-1] for widths in reversed(FlowHead.estimator_widths)))
         self.motion_head = MotionHead(config.classes, FlowHead.estimator_widths[0][-1])
         self.parallax_head = ParallaxHead(FlowHead.estimator_widths[0][-1], TopDownDecoder.widths[0])
         nn.init.constant_(self.depth_head.predict.bias, -3.5)
@@ -106,7 +106,7 @@ class PerceptionNet(nn.Module):
     def flow_and_pose(
         self, state: State, previous: State, depth: Tensor | None, intrinsics: Tensor | None, prior: bool = True
     ) -> tuple[FlowEstimate, tuple[Tensor, ...]]:
-        """Flow to the previous frame and, where depth is known, ``previous_from_current`` B×4×4, coarse and fine.
+        """Flow to the previous frame and, where depth is known, ``previous_from_current`` B×4×4, coarse, middle and fine.
 
         Depth B×1×H/2×W/2 and pose give the flow of a still scene, a prior for the next level; neither gets gradients
         there. Without depth, or with ``prior`` false, flow comes from matching alone.
@@ -119,9 +119,12 @@ class PerceptionNet(nn.Module):
             still[MIDDLE] = still_scene_flow(depth, intrinsics, poses[-1].detach(), MIDDLE)
         middle = head.middle(state, previous, coarse, still[MIDDLE] if prior else None)
         if depth is not None:
-            poses.append(self.pose_head.fine(middle, depth, intrinsics, poses[-1]))
+            poses.append(self.pose_head.middle(middle, depth, intrinsics, poses[-1]))
             still[FINE] = still_scene_flow(depth, intrinsics, poses[-1].detach(), FINE)
         fine = head.fine(state, previous, middle, still[FINE] if prior else None)
+        if depth is not None:
+            poses.append(self.pose_head.fine(fine, depth, intrinsics, poses[-1]))
+            still[FINE] = still_scene_flow(depth, intrinsics, poses[-1].detach(), FINE)
         return FlowEstimate(head.half(fine), (fine, middle, coarse), still[FINE]), tuple(poses)
 
     def forward(

@@ -25,16 +25,17 @@ MIN_DEPTH_RATIO = 0.05
 MIN_CONFIDENCE = 1e-3
 PRIOR_STD = (3.0, 3.0, 3.0, 0.3, 0.3, 0.3)
 """Metres and rad of a step: holds what the picture does not show."""
-FIRST_ITERATIONS, LAST_ITERATIONS = 3, 1
+FIRST_ITERATIONS, MIDDLE_ITERATIONS, LAST_ITERATIONS = 3, 1, 2
 
 
 class PoseHead(nn.Module):
-    """Pose ``previous_from_current`` B×4×4, first from the coarse flow, then again from the better one at 1/8."""
+    """Pose ``previous_from_current`` B×4×4, from the coarse flow, then again from the better ones at 1/8 and 1/4."""
 
-    def __init__(self, coarse_hidden: int, middle_hidden: int):
+    def __init__(self, coarse_hidden: int, middle_hidden: int, fine_hidden: int):
         super().__init__()
         self.coarse_confidence = Readout(coarse_hidden, 1, 1)
         self.middle_confidence = Readout(middle_hidden, 1, 1)
+        self.fine_confidence = Readout(fine_hidden, 1, 1)
 
     def coarse(self, flow: LevelEstimate, depth: Tensor, intrinsics: Tensor) -> Tensor:
         """From the estimate at 1/16, depth B×1×H/2×W/2 (m) and the full-size image's intrinsics B×3×3."""
@@ -42,10 +43,16 @@ class PoseHead(nn.Module):
         confidence = self.coarse_confidence(flow.hidden)
         return solve_pose(flow.flow, confidence, depth, intrinsics, still, COARSE, FIRST_ITERATIONS)
 
-    def fine(self, flow: LevelEstimate, depth: Tensor, intrinsics: Tensor, pose: Tensor) -> Tensor:
+    def middle(self, flow: LevelEstimate, depth: Tensor, intrinsics: Tensor, pose: Tensor) -> Tensor:
         """``pose`` improved by the estimate at 1/8."""
         confidence = self.middle_confidence(flow.hidden)
-        return solve_pose(flow.flow, confidence, depth, intrinsics, pose.detach(), MIDDLE, LAST_ITERATIONS)
+        return solve_pose(flow.flow, confidence, depth, intrinsics, pose.detach(), MIDDLE, MIDDLE_ITERATIONS)
+
+    def fine(self, flow: LevelEstimate, depth: Tensor, intrinsics: Tensor, pose: Tensor) -> Tensor:
+        """``pose`` improved by the estimate at 1/4, whose means over 2×2 cells say as much at a quarter of the cost."""
+        confidence = F.avg_pool2d(self.fine_confidence(flow.hidden), 2)
+        means = F.avg_pool2d(flow.flow, 2)
+        return solve_pose(means, confidence, depth, intrinsics, pose.detach(), MIDDLE, LAST_ITERATIONS)
 
 
 def solve_pose(

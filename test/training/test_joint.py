@@ -64,7 +64,7 @@ def test_every_source_teaches_what_it_knows():
     batch = {"street": street(), "drive": drive(), "camvid": still(), "idd": still(7)}
     loss, scalars = joint.step(batch, 1)
     depth = {"depth", "depth_shape", "depth_gradient"}
-    assert terms(scalars, "street") == {"semantic", "flow", "matching", "motion", "pose"} | depth
+    assert terms(scalars, "street") == {"semantic", "flow", "matching", "motion", "parallax", "pose"} | depth
     assert terms(scalars, "drive") == {"photometric", "smoothness", "unsupervised_flow", "pose"}
     assert terms(scalars, "camvid") == terms(scalars, "idd") == {"semantic"}
     weighted = sum(getattr(joint.loss, name.split("/")[1]) * value for name, value in scalars.items())

@@ -99,8 +99,15 @@ class _PerceptionAnswers:
         if hides_intrinsics:
             raise ConfigError("loss: hide_intrinsics needs the network 'monodepth'")
         self.network, self.learns_poses = network, learns_poses
-        idle_confidence = network.pose_head.coarse_confidence if learns_poses else network.pose_head
-        self._idle = (network.semantic_head, network.motion_head, network.flow_head, idle_confidence)
+        pose = network.pose_head
+        idle_confidences = (pose.coarse_confidence, pose.middle_confidence) if learns_poses else (pose,)
+        self._idle = (
+            network.semantic_head,
+            network.motion_head,
+            network.parallax_head,
+            network.flow_head,
+            *idle_confidences,
+        )
         for part in self._idle:
             part.requires_grad_(False)
 

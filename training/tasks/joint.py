@@ -61,9 +61,6 @@ from geoseg_ros.training.tasks import Batch, register_task
 STEPS_PER_BLIND_FLOW = 4
 """Every so many steps flow learns to do without the prior from depth and pose, as for a camera of unknown intrinsics."""
 
-FLOW_EXPONENT = 0.8
-"""Between the mean error that is reported (1) and the robust loss of PWC-Net (0.4)."""
-
 STILLS = frozenset(("encoder", "decoder", "semantic_head", "depth_head"))
 """Parts of the network that single images teach."""
 
@@ -206,9 +203,7 @@ class JointTask:
             flow, poses = self.network.flow_and_pose(part.state, part.previous_state, depth, intrinsics, prior)
         if "flow" in data:
             levels = tuple(level.flow for level in flow.levels)
-            losses["flow"] = multilevel_flow_loss(
-                (flow.full, *levels), data["flow"], self.loss.flow_levels, exponent=FLOW_EXPONENT
-            )
+            losses["flow"] = multilevel_flow_loss((flow.full, *levels), data["flow"], self.loss.flow_levels)
             matches = zip(flow.levels, LEVEL_STRIDES)
             losses["matching"] = sum(matching_loss(m.scores, m.start, data["flow"], s) for m, s in matches)
         elif self.loss.unsupervised_flow:
@@ -223,7 +218,7 @@ class JointTask:
                 with self.autocast():
                     depth, flow = self.network.reconcile(depth, flow, intrinsics, poses[-1], moving, decoded)
                 terms = self._depth(depth, data["depth"], step)
-                terms["flow"] = multilevel_flow_loss((flow.full,), data["flow"], (1.0,), exponent=FLOW_EXPONENT)
+                terms["flow"] = multilevel_flow_loss((flow.full,), data["flow"], (1.0,))
                 losses["parallax"] = sum(getattr(self.loss, name) * value for name, value in terms.items())
         if "previous_from_current" in data:
             losses["pose"] = sum(pose_loss(pose, data["previous_from_current"]) for pose in poses)
