@@ -5,7 +5,7 @@
 All take turns in one process on the same image, in the backends that the pipeline has: eager and traced. The public network
 (github.com/CoinCheung/BiSeNet, ResNet-18) runs eagerly as it comes, and traced and frozen as ours are. Weights are random: they
 do not change the time, which is that of the network alone, from an image in 0…1 to class logits. The median of all timed
-frames counts.
+frames counts. Among our parameters are those of auxiliary heads, which only training runs; the public network leaves its out.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import argparse
 import re
 import sys
 import time
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -42,6 +43,8 @@ NETWORKS = {
     "perception, its semantics alone": ("perception", {}),
 }
 SIZES = ((832, 256), (640, 192))
+PLAIN_WIDTH = 110
+"""Columns of the tables where there is no terminal to ask."""
 SEMANTIC = frozenset({"semantic"})
 Run = Callable[[Tensor], object]
 Times = dict[tuple[str, str], list[float]]
@@ -65,6 +68,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         torch.set_num_threads(args.threads)
     torch.manual_seed(0)
     console = Console(highlight=False)
+    if not console.is_terminal:
+        console.width = PLAIN_WIDTH
     contenders = [contender(name, args) for name in args.network or NETWORKS]
     if args.public is not None:
         contenders.insert(0, public_contender(args))
@@ -153,7 +158,9 @@ def public_contender(args: argparse.Namespace) -> Contender:
     def traced(image: Tensor) -> Tensor:
         image = image.to(args.device)
         if image.shape not in traces:
-            traces[image.shape] = torch.jit.freeze(torch.jit.trace(network, image, check_trace=False))
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # as in the traced backend
+                traces[image.shape] = torch.jit.freeze(torch.jit.trace(network, image, check_trace=False))
         return traces[image.shape](image)
 
     return Contender(PUBLIC, count_parameters(network), {EAGER: eager, TRACED: traced})

@@ -76,9 +76,8 @@ class Recipe:
     ``network`` and ``loss`` belong to the task, each entry of ``data`` to the source of its ``kind``.
     ``crop`` is the (width, height) that every source's images take. ``ema`` is the decay of the averaged
     weights, 0 for none. ``init`` is a file whose weights start the run where names and shapes match: a model file, or
-    torchvision's weights of the encoder (.pth, .safetensors).
-    ``statistics_batches``: where not 0, batch normalisation's statistics are measured over that many batches before the first
-    step and then kept (training/statistics.py).
+    torchvision's weights of the encoder (.pth, .safetensors). ``statistics_batches``: where not 0, batch normalisation's
+    statistics are measured over that many batches before the first step and then kept (training/statistics.py).
     """
 
     task: str

@@ -172,6 +172,15 @@ def test_what_a_model_does_not_give_is_not_judged(small, streets):
     assert values(result)["depth AbsRel, metric"] == pytest.approx(0.0, abs=1e-5)
 
 
+def test_a_segmenter_is_judged_by_its_semantics_alone(small, streets):
+    torch.manual_seed(0)
+    config = {"encoder": "lite"}
+    weights = create_network("fpn", config).state_dict()
+    result = run(Pipeline(Bundle("fpn", config, CAMVID_11, (96, 64), weights=weights), device="cpu"))
+    assert set(values(result)) == {"semantic mIoU"} and 0 <= values(result)["semantic mIoU"] <= 1
+    assert result.frames == 2 * FRAMES and set(result.per_class) == set(CAMVID_11.names)
+
+
 def test_a_limit_counts_frames(small, streets):
     assert run(Oracle(streets, 1.0), limit=FRAMES + 2).frames == FRAMES + 2
 

@@ -34,7 +34,7 @@ def test_an_encoder_starts_from_a_torchvision_file(imagenet, tmp_path, suffix):
     for name, value in network.encoder.state_dict().items():
         torch.testing.assert_close(value, imagenet[name])
     assert f"{len(imagenet) - 2} of {len(network.state_dict())} taken" in report
-    assert "2 not used (encoder.fc.weight, encoder.fc.bias)" in report
+    assert "; 2 not used (encoder.fc." in report
     assert history == [{"name": path.name, "steps": None, "git_commit": None}]
 
 
@@ -75,6 +75,6 @@ def test_other_pickles_are_refused(tmp_path, capsys, content, message):
 
 def test_damaged_files_are_refused(tmp_path):
     for name, error in (("damaged.pth", ConfigError), ("damaged.safetensors", BundleError)):
-        (tmp_path / name).write_bytes(b"\x80nothing of use")
+        (tmp_path / name).write_text("no weights at all")
         with pytest.raises(error, match=name):
             load_pretrained(tmp_path / name)
