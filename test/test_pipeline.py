@@ -285,7 +285,8 @@ def test_bad_input_is_named(pipeline, bundle):
         Pipeline(bundle, backend="magic")
     with pytest.raises(ConfigError, match="camera_height is -1.0 m"):
         Pipeline(bundle, camera_height=-1.0)
-    roadless = dataclasses.replace(CAMVID_11, names=("a", "b", "c", *CAMVID_11.names[:3], *CAMVID_11.names[6:]))
+    names = ("a", "b", "c", *CAMVID_11.names[:3], *CAMVID_11.names[6:])
+    roadless = dataclasses.replace(CAMVID_11, names=names, categories={})
     with pytest.raises(ConfigError, match=r"camera_height is 1.5 m, but the model knows no road \(a, b, c, Sky.*expected 0"):
         Pipeline(Bundle(**{**vars(bundle), "labels": roadless}), camera_height=1.5)
     with pytest.raises(ConfigError, match="motion_method is 'guess'; expected one of learned"):

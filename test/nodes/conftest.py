@@ -28,7 +28,7 @@ def save_small_model(path: Path, seed: int, first_class: str = "Sky") -> Path:
 
     torch.manual_seed(seed)
     config = {"encoder": "lite", "classes": len(CAMVID_11.names)}
-    labels = dataclasses.replace(CAMVID_11, names=(first_class, *CAMVID_11.names[1:]))
+    labels = dataclasses.replace(CAMVID_11, names=(first_class, *CAMVID_11.names[1:]), categories={})
     weights = create_network("perception", config).state_dict()
     save_bundle(Bundle("perception", config, labels, INPUT_SIZE, weights=weights), path, dtype=torch.float32)
     return path
