@@ -74,7 +74,7 @@ def log_correction(parallax: Parallax, variance_ratio: Tensor | float = (FLOW_ST
 class ParallaxHead(nn.Module):
     """The most likely depth from the picture's depth and the flow; decides at 1/4, corrects at 1/2.
 
-    Reads the other heads' outputs and sends no gradient back to them.
+    Of its inputs only the corrected depth gets a gradient.
     """
 
     def __init__(self, hidden: int, decoded: int, widths: Sequence[int] = (32, 32, 32, 32)):
@@ -103,7 +103,7 @@ class ParallaxHead(nn.Module):
                 parallax.across.log1p() / 2,
                 parallax.trust,
                 (parallax.along / (parallax.squared + 1)).clamp(-1, 1),
-                depth.log() / 3,
+                depth.detach().log() / 3,
             ],
             1,
         )

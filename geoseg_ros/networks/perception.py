@@ -187,15 +187,14 @@ class PerceptionNet(nn.Module):
     ) -> tuple[Tensor, FlowEstimate]:
         """Depth B×1×H/2×W/2 corrected by the parallax of the flow, then the flow of what stands still by that depth.
 
-        Like own motion this is the last to know, and sends no gradient back; nor does the flow to the corrected depth.
+        Gradients reach depth and flow as what is corrected, not as what corrects, and nothing else that is read here.
         """
-        depth, pose, half = depth.detach(), pose.detach(), flow.half.detach()
         moving = F.avg_pool2d(motion.detach().sigmoid(), 2)
-        matrix = grid_intrinsics(intrinsics, 2)
-        parallax = measure_parallax(depth, half / 2, matrix, pose, moving)
+        matrix, pose = grid_intrinsics(intrinsics, 2), pose.detach()
+        parallax = measure_parallax(depth.detach(), flow.half.detach() / 2, matrix, pose, moving)
         depth, share = self.parallax_head(depth, parallax, flow.levels[0].hidden.detach(), decoded.coarse.detach())
         still, valid = rigid_flow(depth.detach(), matrix, pose)
-        half = half + share * (1 - moving) * valid * (2 * still - half)
+        half = flow.half + share * (1 - moving) * valid * (2 * still - flow.half)
         return depth, flow._replace(half=half)
 
     def for_inference(self) -> PerceptionNet:
