@@ -97,9 +97,12 @@ class SemanticJudge:
         judged."""
         if self.boundary is None:
             return []
-        tables = [class_table(self.labels, self.matrix, self.boundary), confusion_table(self.labels, self.matrix)]
         charts = [reliability_chart(self.calibration)] if self.calibration.pixels.any() else []
-        sections = [Section(f"{title}: semantics", [*tables, *charts])]
+        by_class = class_table(self.labels, self.matrix, self.boundary)
+        sections = [
+            Section(f"{title}: semantics", [by_class, *charts], columns=2),
+            Section(f"{title}: confusion of classes", [confusion_table(self.labels, self.matrix)]),
+        ]
         return sections + ([pictures_section(title, self.labels, shown)] if shown else [])
 
 
