@@ -9,13 +9,47 @@ from typing import Any
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
-from torch import Tensor
+from torch import Tensor, nn
 
 from geoseg_ros.bundle import MAX_FILE_BYTES, METADATA_KEY, load_bundle
 from geoseg_ros.errors import ConfigError
+from geoseg_ros.training.config import Recipe
+from geoseg_ros.training.data.source import find_data
 
 ENCODER = "encoder."
 TORCH_SUFFIXES = (".pt", ".pth")
+
+
+def initialise(network: nn.Module, recipe: Recipe) -> tuple[str, list[dict[str, Any]]]:
+    """Copy the weights of the file ``recipe.init`` where name and shape match; returns the report of
+    the match, and the runs that made that file: name, steps and git commit of each, oldest first."""
+    path = Path(recipe.init) if Path(recipe.init).exists() else find_data(recipe.init, recipe.data_root)
+    own = network.state_dict()
+    found, provenance = load_pretrained(path)
+    matching = {
+        name: value for name, value in found.items() if name in own and own[name].shape == value.shape
+    }
+    if not matching:
+        raise ConfigError(f"init: no weight of {path} has a name and shape of this recipe's network")
+    network.load_state_dict(matching, strict=False)
+    missing = [name for name in own if name not in matching]
+    unused = [name for name in found if name not in matching]
+    report = (
+        f"weights from {path}: {len(matching)} of {len(own)} taken"
+        f"{_examples('kept as initialised', missing)}{_examples('not used', unused)}"
+    )
+    return report, _runs(provenance)
+
+
+def _runs(provenance: dict[str, Any]) -> list[dict[str, Any]]:
+    """The runs behind a model file, from its header, which may hold anything."""
+    history, recipe = provenance.get("history"), provenance.get("recipe")
+    run = {
+        "name": recipe.get("name") if isinstance(recipe, dict) else None,
+        "steps": provenance.get("steps"),
+        "git_commit": provenance.get("git_commit"),
+    }
+    return [*(history if isinstance(history, list) else []), run]
 
 
 def load_pretrained(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -60,3 +94,8 @@ def _load_torch(path: Path) -> dict[str, Tensor]:
     if not isinstance(content, dict) or not all(isinstance(value, Tensor) for value in content.values()):
         raise ConfigError(f"init: {path} holds a {type(content).__name__}, expected a state dict: names and tensors")
     return content
+
+
+def _examples(what: str, names: list[str]) -> str:
+    shown = ", ".join(names[:3]) + (", …" if len(names) > 3 else "")
+    return f"; {len(names)} {what} ({shown})" if names else ""

@@ -30,9 +30,8 @@ from geoseg_ros.training.checkpoint import TrainingState, load_checkpoint, save_
 from geoseg_ros.training.config import Recipe, differing_keys, load_recipe, recipe_to_dict, save_recipe
 from geoseg_ros.training.data.jitter import prepare_examples
 from geoseg_ros.training.data.loader import create_sources, step_batches
-from geoseg_ros.training.data.source import find_data
 from geoseg_ros.training.optimizers import MovingAverage, create_optimizer, learning_rate
-from geoseg_ros.training.pretrained import load_pretrained
+from geoseg_ros.training.pretrained import initialise
 from geoseg_ros.training.run_log import NoLog, RunLog
 from geoseg_ros.training.schema import nearest
 from geoseg_ros.training.statistics import measure_statistics, normalisations
@@ -262,38 +261,6 @@ def check_run_folder(recipe: Recipe, folder: Path, resume: bool) -> None:
         )
 
 
-def initialise(network: nn.Module, recipe: Recipe) -> tuple[str, list[dict[str, Any]]]:
-    """Copy the weights of the file ``recipe.init`` (training/pretrained.py) where name and shape match; returns the report of
-    the match, and the runs that made that file: name, steps and git commit of each, oldest first."""
-    path = Path(recipe.init) if Path(recipe.init).exists() else find_data(recipe.init, recipe.data_root)
-    own = network.state_dict()
-    found, provenance = load_pretrained(path)
-    matching = {
-        name: value for name, value in found.items() if name in own and own[name].shape == value.shape
-    }
-    if not matching:
-        raise ConfigError(f"init: no weight of {path} has a name and shape of this recipe's network")
-    network.load_state_dict(matching, strict=False)
-    missing = [name for name in own if name not in matching]
-    unused = [name for name in found if name not in matching]
-    report = (
-        f"weights from {path}: {len(matching)} of {len(own)} taken"
-        f"{_examples('kept as initialised', missing)}{_examples('not used', unused)}"
-    )
-    return report, _runs(provenance)
-
-
-def _runs(provenance: dict[str, Any]) -> list[dict[str, Any]]:
-    """The runs behind a model file, from its header, which may hold anything."""
-    history, recipe = provenance.get("history"), provenance.get("recipe")
-    run = {
-        "name": recipe.get("name") if isinstance(recipe, dict) else None,
-        "steps": provenance.get("steps"),
-        "git_commit": provenance.get("git_commit"),
-    }
-    return [*(history if isinstance(history, list) else []), run]
-
-
 def _set_training(network: nn.Module, frozen: list[nn.Module]) -> None:
     """Training mode for all but the frozen parts."""
     network.train()
@@ -330,11 +297,6 @@ def _save_batch(batch: Batch, folder: Path, step: int) -> Path:
         },
     )
     return path
-
-
-def _examples(what: str, names: list[str]) -> str:
-    shown = ", ".join(names[:3]) + (", …" if len(names) > 3 else "")
-    return f"; {len(names)} {what} ({shown})" if names else ""
 
 
 def _listed(values: dict[str, float]) -> str:

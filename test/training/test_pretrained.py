@@ -13,8 +13,7 @@ from geoseg_ros.errors import BundleError, ConfigError
 from geoseg_ros.labels import CAMVID_11
 from geoseg_ros.networks import create_network
 from geoseg_ros.networks.encoder import create_encoder
-from geoseg_ros.training.pretrained import load_pretrained
-from geoseg_ros.training.trainer import initialise
+from geoseg_ros.training.pretrained import initialise, load_pretrained
 
 
 @pytest.fixture(scope="module")
