@@ -1,4 +1,4 @@
-"""The progress bar of long commands."""
+"""What long commands say while they work: a progress bar, and sentences beside it."""
 
 from __future__ import annotations
 
@@ -28,3 +28,10 @@ def progress_bar(console: Console | None = None, transient: bool = False) -> Pro
         TimeRemainingColumn(),
     )
     return Progress(*columns, console=console, transient=transient)
+
+
+def say(sentence: str) -> None:
+    """A sentence on stderr."""
+    from rich.console import Console
+
+    Console(stderr=True, highlight=False).print(sentence, soft_wrap=True, markup=False)

@@ -20,7 +20,7 @@ from geoseg_ros.networks.upsampling import UPSAMPLINGS, upsample_to
 
 
 class Segmentation(NamedTuple):
-    """Class logits B×classes×H×W, and those of auxiliary heads (each at the size of ``logits``), which only training reads."""
+    """Class logits B×classes×H×W at the image's size, and such logits of auxiliary heads, which only training reads."""
 
     logits: Tensor
     auxiliary: tuple[Tensor, ...]

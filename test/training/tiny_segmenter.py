@@ -6,11 +6,11 @@ import torch
 from torch import Tensor, nn
 
 from geoseg_ros.networks import NETWORKS
-from geoseg_ros.networks.segmenter import Segmentation, SegmenterConfig
+from geoseg_ros.networks.segmenter import Segmentation, SegmenterConfig, at_size_of
 
 
 class TinySegmenter(nn.Module):
-    """Logits at half size from each 2×2 block, and one auxiliary head."""
+    """Logits from each 2×2 block, and one auxiliary head."""
 
     def __init__(self, config: SegmenterConfig) -> None:
         super().__init__()
@@ -19,7 +19,7 @@ class TinySegmenter(nn.Module):
         self.extra = nn.Conv2d(3, config.classes, 2, 2)
 
     def forward(self, image: Tensor) -> Segmentation:
-        return Segmentation(self.main(image), (self.extra(image),))
+        return at_size_of(image, self.main(image), [self.extra(image)])
 
 
 NETWORKS["tiny"] = (SegmenterConfig, TinySegmenter)

@@ -1,4 +1,4 @@
-"""The folder of what training prepares once: where it is, that one process at a time fills it, and what is said of it."""
+"""The folder of what training prepares once: where it is, that one process at a time fills it, and sizes in words."""
 
 from __future__ import annotations
 
@@ -8,12 +8,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from rich.console import Console
-
 from geoseg_ros.errors import ConfigError
+from geoseg_ros.progress import say
 
 CACHE_VARIABLE = "GEOSEG_CACHE"
-_GB = 1e9
+GB = 1e9
 
 
 def default_folder() -> Path:
@@ -46,11 +45,6 @@ def locked(folder: Path, what: str) -> Iterator[None]:
         yield
 
 
-def say(sentence: str) -> None:
-    """A sentence on stderr."""
-    Console(stderr=True, highlight=False).print(sentence, soft_wrap=True, markup=False)
-
-
 def amount(size: int) -> str:
     """Bytes as people read them."""
-    return f"{size / _GB:.3g} GB" if size >= _GB else f"{size / 1e6:.3g} MB"
+    return f"{size / GB:.3g} GB" if size >= GB else f"{size / 1e6:.3g} MB"

@@ -19,8 +19,8 @@ from rich.console import Console
 from geoseg_ros.camera import PinholeCamera
 from geoseg_ros.errors import ConfigError
 from geoseg_ros.pipeline import Pipeline
-from geoseg_ros.progress import progress_bar
-from geoseg_ros.training.data.cache_folder import amount, default_folder, locked, say
+from geoseg_ros.progress import progress_bar, say
+from geoseg_ros.training.data.cache_folder import amount, default_folder, locked
 
 WHAT = "depth cache"
 _FORMAT = 1  # to be raised when the same model and images give other depth

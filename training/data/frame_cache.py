@@ -18,15 +18,14 @@ from rich.console import Console
 from rich.progress import Progress
 
 from geoseg_ros.errors import ConfigError
-from geoseg_ros.progress import progress_bar
+from geoseg_ros.progress import progress_bar, say
 from geoseg_ros.training.data.bag_images import BagImages, BagSettings
-from geoseg_ros.training.data.cache_folder import amount, locked, say
+from geoseg_ros.training.data.cache_folder import GB, amount, locked
 from geoseg_ros.training.data.cached_bag import CachedBag, CachedBagWriter, read_cached_bag
 from geoseg_ros.training.data.folders import assumed_intrinsics
 from geoseg_ros.training.data.image_motion import ImageMotion
 
 _FORMAT = 3  # to be raised when the same settings give other frames
-_GB = 1e9
 
 
 def open_cache(bags: list[Path], settings: BagSettings, folder: Path, limit_gb: float) -> list[CachedBag]:
@@ -96,7 +95,7 @@ def _check_room(
         with BagImages(bag, settings) as images:
             new += images.count * images.size[0] * images.size[1] * 3
     whole = new + sum(cached.images.nbytes for cached in present)
-    if whole > limit_gb * _GB:
+    if whole > limit_gb * GB:
         raise ConfigError(
             f"the cached frames of {_bags(len(missing) + len(present))} need {amount(whole)}, cache_gb allows "
             f"{limit_gb:g} GB; raise it, or lower size or max_rate"

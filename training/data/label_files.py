@@ -11,8 +11,8 @@ import numpy as np
 from geoseg_ros.camera import PinholeCamera
 from geoseg_ros.errors import ConfigError
 from geoseg_ros.labels import LabelSet
+from geoseg_ros.progress import say
 from geoseg_ros.training.data import files
-from geoseg_ros.training.data.cache_folder import say
 from geoseg_ros.training.data.source import IGNORE
 
 BLACK = (0, 0, 0)

@@ -22,7 +22,6 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from geoseg_ros.bundle import Bundle
@@ -174,12 +173,11 @@ class SegmentationTask:
     def _losses(self, source: str, output: Segmentation, data: dict[str, Tensor]) -> dict[str, Tensor]:
         if "semantic" not in data:
             raise ConfigError(f"data.{source}: examples have no semantic labels, which the task 'segmentation' learns from")
-        target = data["semantic"]
-        logits = at_size(output.logits, target.shape[-2:])
+        target, logits = data["semantic"], output.logits
         losses = {"semantic": self._cross_entropy(source, logits, target)}
         if self.loss.auxiliary and output.auxiliary:
-            heads = (at_size(each, target.shape[-2:]) for each in output.auxiliary)
-            losses["auxiliary"] = torch.stack([self._cross_entropy(source, head, target) for head in heads]).sum()
+            heads = [self._cross_entropy(source, head, target) for head in output.auxiliary]
+            losses["auxiliary"] = torch.stack(heads).sum()
         if self.loss.jaccard and not self.source_labels.are_foreign(source):
             losses["jaccard"] = semantic_jaccard_loss(logits, target)
         if self.loss.guidance is not None and "guidance" in data:
@@ -200,7 +198,7 @@ class SegmentationTask:
         pictures = {}
         for source, data in batch.items():
             image, truth = data["image"][:1], data["semantic"][0].byte().cpu().numpy()
-            found = at_size(self.network(image).logits.float(), image.shape[-2:])[0].argmax(0).byte().cpu().numpy()
+            found = self.network(image).logits[0].argmax(0).byte().cpu().numpy()
             rows = [(image[0].permute(1, 2, 0).float().cpu().numpy() * 255).astype(np.uint8)]
             rows.append(colorize_semantic(found, self.labels))
             if not self.source_labels.are_foreign(source):
@@ -221,10 +219,3 @@ class SegmentationTask:
             licence=DATA_LICENCE,
             weights={name: value.detach().cpu() for name, value in self.network.state_dict().items()},
         )
-
-
-def at_size(logits: Tensor, size: tuple[int, int]) -> Tensor:
-    """Logits B×C×h×w at (height, width) ``size``, interpolated where they have another one."""
-    if logits.shape[-2:] == tuple(size):
-        return logits
-    return F.interpolate(logits, size=tuple(size), mode="bilinear", align_corners=False)
