@@ -77,7 +77,8 @@ class Recipe:
     ``crop`` is the (width, height) that every source's images take. ``ema`` is the decay of the averaged
     weights, 0 for none. ``init`` is a file whose weights start the run where names and shapes match: a model file, or
     torchvision's weights of the encoder (.pth, .safetensors). ``statistics_batches``: where not 0, batch normalisation's
-    statistics are measured over that many batches before the first step and then kept (training/statistics.py).
+    statistics are measured over that many batches and then kept, from ``statistics_from`` on, a share of the run
+    (training/statistics.py).
     """
 
     task: str
@@ -94,6 +95,7 @@ class Recipe:
     freeze: tuple[str, ...] = ()
     ema: float = 0.0
     statistics_batches: int = 0
+    statistics_from: float = 0.0
     init: str | None = None
     data_root: str = "../shared/data"
     precision: Literal["32-true", "bf16-mixed"] = "32-true"
@@ -115,12 +117,19 @@ class Recipe:
             raise ConfigError(f"ema is {self.ema}, expected a decay in 0 … 1, less than 1")
         if self.statistics_batches < 0:
             raise ConfigError(f"statistics_batches is {self.statistics_batches}, expected 0 or more")
+        if not 0 <= self.statistics_from < 1:
+            raise ConfigError(f"statistics_from is {self.statistics_from}, expected a share of the run, 0 … 1 without 1")
         if self.threads is not None and self.threads < 1:
             raise ConfigError(f"threads is {self.threads}, expected at least 1, or null for all")
         if self.workers < 0 or self.seed < 0:
             raise ConfigError(f"workers is {self.workers} and seed {self.seed}, expected 0 or more")
         if not self.data:
             raise ConfigError("data names no source, expected at least one")
+
+    @property
+    def statistics_step(self) -> int | None:
+        """The step from which statistics are kept; None where each batch has its own."""
+        return int(self.statistics_from * self.steps) if self.statistics_batches else None
 
 
 # Keys that change how a run reports or loads, not what it computes: a resumed run may differ in them.

@@ -1,8 +1,8 @@
 """Batch normalisation with kept statistics.
 
 A network that trains with the statistics of small batches learns to rely on them, and misses them at run time: what a batch
-of eight crops says of the scene is gone. So the last phases of a training measure the statistics once, over many batches
-(precise statistics; Wu and Johnson, "Rethinking Batch in BatchNorm", 2021), keep them, and train on what will run.
+of eight crops says of the scene is gone. So the last part of a training measures the statistics once, over many batches
+(precise statistics; Wu and Johnson, "Rethinking Batch in BatchNorm", 2021), keeps them, and trains on what will run.
 """
 
 from __future__ import annotations

@@ -89,22 +89,23 @@ class Trainer:
         self.module, self.optimizer = self.fabric.setup(_StepModule(self.task), optimizer)
         average = MovingAverage(network, recipe.ema) if recipe.ema else None
         self.state = TrainingState(network, optimizer, average)
-        self._train_mode()
+        self.train_mode()
 
     def measure_statistics(self) -> None:
-        """Measure the statistics that the recipe's ``statistics_batches`` asks to keep; before the first step."""
+        """Measure the statistics that the recipe's ``statistics_batches`` asks to keep, on the batches of the next steps."""
         recipe, state = self.recipe, self.state
-        count, fabric = recipe.statistics_batches, self.fabric
+        first, last, fabric = state.step, state.step + recipe.statistics_batches, self.fabric
         batches = step_batches(
-            self.sources, recipe.seed, 0, count, recipe.workers, fabric.global_rank, fabric.world_size
+            self.sources, recipe.seed, first, last, recipe.workers, fabric.global_rank, fabric.world_size
         )
+        self._seed_step()
         _set_training(state.network, self.frozen)
         measure_statistics(
-            state.network, lambda batch: self.task.step(batch, 0), (self.prepare(batch) for batch in batches)
+            state.network, lambda batch: self.task.step(batch, first), (self.prepare(batch) for batch in batches)
         )
         if recipe.ema:
             state.average = MovingAverage(state.network, recipe.ema)
-        self._train_mode()
+        self.train_mode()
 
     def prepare(self, batch: Batch) -> Batch:
         """The loader's batch as the task takes it: on the device, its colours jittered there (see
@@ -124,7 +125,7 @@ class Trainer:
         """One optimizer step on a prepared batch; returns the scalars. Raises TrainingError when a number is
         not finite."""
         step, recipe = self.state.step, self.recipe
-        torch.manual_seed(int(np.random.SeedSequence([recipe.seed, step]).generate_state(1)[0]))
+        self._seed_step()
         rate = learning_rate(step, recipe.steps, recipe.optimizer.lr, recipe.schedule)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
@@ -152,12 +153,17 @@ class Trainer:
         self.state.network.eval()
         with torch.no_grad():
             pictures = self.task.pictures(batch)
-        self._train_mode()
+        self.train_mode()
         return pictures
 
-    def _train_mode(self) -> None:
+    def _seed_step(self) -> None:
+        torch.manual_seed(int(np.random.SeedSequence([self.recipe.seed, self.state.step]).generate_state(1)[0]))
+
+    def train_mode(self) -> None:
+        """Training mode for what learns at the present step; normalisations with kept statistics stay out of it."""
         _set_training(self.state.network, self.frozen)
-        if self.recipe.statistics_batches:
+        first = self.recipe.statistics_step
+        if first is not None and self.state.step >= first:
             for norm in normalisations(self.state.network):
                 norm.eval()
 
@@ -197,13 +203,16 @@ def train(recipe: Recipe, folder: Path, resume: bool) -> Path:
     checkpoint = folder / CHECKPOINT
     if resume and checkpoint.exists():
         load_checkpoint(trainer.state, checkpoint)
-    elif recipe.statistics_batches:
-        trainer.measure_statistics()
+        trainer.train_mode()
     log = RunLog(folder, trainer.state.step, recipe.steps) if first else NoLog()
-    with log, StopRequest() as stop:
-        log.say(_opening(trainer, folder))
-        _loop(trainer, folder, log, stop)
-        log.say(f"finished: {folder / BUNDLE}")
+    try:
+        with log, StopRequest() as stop:
+            log.say(_opening(trainer, folder))
+            _loop(trainer, folder, log, stop)
+            log.say(f"finished: {folder / BUNDLE}")
+    finally:
+        if torch.distributed.is_initialized():
+            torch.distributed.destroy_process_group()  # its threads abort a Python that ends before them
     return folder / BUNDLE
 
 
@@ -214,6 +223,8 @@ def _loop(trainer: Trainer, folder: Path, log: RunLog | NoLog, stop: StopRequest
     )
     window: list[dict[str, float]] = []
     while state.step < recipe.steps:
+        if state.step == recipe.statistics_step:
+            trainer.measure_statistics()
         began = time.perf_counter()
         batch = trainer.prepare(next(batches))
         loaded = time.perf_counter()

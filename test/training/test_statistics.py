@@ -56,17 +56,35 @@ def test_a_run_keeps_the_statistics_that_it_measured_first(recipe_file, tmp_path
     assert not torch.equal(end["network.1.weight"], measured["1.weight"])
 
 
-def test_a_resumed_run_does_not_measure_again(recipe_file, tmp_path):
-    overrides = ["loss.stop=[7, SIGINT]"]
+@pytest.mark.parametrize(("share", "step"), [(0.0, 0), (0.5, 6), (0.67, 8), (0.9, 10)])
+def test_a_run_resumed_before_at_or_after_the_measurement_ends_alike(recipe_file, tmp_path, share, step):
+    """Of 12 steps, stopped after 8: measured before the first, after 6, at once after the resume, later."""
+    overrides = [f"statistics_from={share}"]
+    assert load_recipe(recipe_file, overrides).statistics_step == step
     with pytest.raises(KeyboardInterrupt):
-        train(load_recipe(recipe_file, overrides), tmp_path / "stopped", resume=False)
+        train(load_recipe(recipe_file, [*overrides, "loss.stop=[7, SIGINT]"]), tmp_path / "stopped", resume=False)
     config = tmp_path / "stopped/config.yaml"
     config.write_text(config.read_text().replace("loss:\n  stop:\n  - 7\n  - SIGINT\n", "loss: {}\n"))
-    train(load_recipe(recipe_file), tmp_path / "stopped", resume=True)
-    train(load_recipe(recipe_file), tmp_path / "whole", resume=False)
+    train(load_recipe(recipe_file, overrides), tmp_path / "stopped", resume=True)
+    train(load_recipe(recipe_file, overrides), tmp_path / "whole", resume=False)
     assert_same_run(tmp_path / "stopped", tmp_path / "whole")
+
+
+def test_statistics_move_until_they_are_measured(recipe_file):
+    trainer = Trainer(load_recipe(recipe_file, ["statistics_from=0.5"]))
+    norm = trainer.state.network[1]
+    assert norm.training
+    trainer.state.step = 6
+    trainer.measure_statistics()
+    assert trainer.state.network.training and not norm.training
 
 
 def test_a_negative_number_of_batches_is_refused(recipe_file):
     with pytest.raises(ConfigError, match="statistics_batches is -1, expected 0 or more"):
         load_recipe(recipe_file, ["statistics_batches=-1"])
+
+
+@pytest.mark.parametrize("share", [-0.1, 1.0])
+def test_a_measurement_outside_the_run_is_refused(recipe_file, share):
+    with pytest.raises(ConfigError, match=rf"statistics_from is {share}, expected a share of the run"):
+        load_recipe(recipe_file, [f"statistics_from={share}"])
