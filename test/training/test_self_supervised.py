@@ -17,6 +17,7 @@ from geoseg_ros.networks.posenet import CameraHead
 from geoseg_ros.training.config import RECIPES, Recipe, load_recipe
 from geoseg_ros.training.losses.photometric import l1_error, photometric_error
 from geoseg_ros.training.tasks import create_task
+from geoseg_ros.training.tasks.depth_and_pose import follow_depth
 from geoseg_ros.training.tasks.learned_camera import describe_learned_camera, focal_tolerance
 from geoseg_ros.training.tasks.reprojection import Frame, Rule, full_size_depths, reprojection
 
@@ -364,6 +365,34 @@ def test_the_shipped_network_can_be_adapted(loss, parts):
     bundle = trained.bundle({})
     assert bundle.architecture == "perception" and "semantic_head.predict.weight" in bundle.weights
     load_network(bundle)
+
+
+def test_lengths_of_a_pose_follow_its_depth_in_the_gradient_alone():
+    """Depth grows by exp(a): the translation stays as solved, and its derivative by a at 0 is itself."""
+    pose = torch.eye(4).repeat(2, 1, 1)
+    pose[:, :3, 3] = torch.tensor([[0.1, -0.2, 0.9], [0.0, 0.3, 1.5]])
+    growth = torch.zeros(2, requires_grad=True)
+    depth = torch.rand(2, 1, 4, 6).add(1) * growth.exp().view(2, 1, 1, 1)
+    followed = follow_depth(pose, depth)
+    torch.testing.assert_close(followed, pose)
+    for axis in range(3):
+        (slope,) = torch.autograd.grad(followed[:, axis, 3].sum(), growth, retain_graph=True)
+        torch.testing.assert_close(slope, pose[:, axis, 3])
+    (rotation,) = torch.autograd.grad(followed[:, :3, :3].sum() + followed[:, 3].sum(), growth, allow_unused=True)
+    assert rotation is None or not rotation.any()
+
+
+def test_the_distance_driven_teaches_the_shipped_networks_depth():
+    """Told that it drove farther than it thinks, the network must see everything farther away."""
+    trained = perception_task({"scales": 1, "photometric": 0.0, "smoothness": 0.0, "velocity": 1.0})
+    data = triplet()
+    trained.network.train()
+    thought = trained.model.predict(data, ("image",), ("previous", "next"), trained.autocast).poses
+    for source, pose in thought.items():
+        data[f"{source}_distance"] = pose[:, :3, 3].norm(dim=1).detach() * 2
+    loss, _ = trained.step({"drive": data}, 0)
+    loss.backward()
+    assert trained.network.depth_head.predict.bias.grad.item() > 0  # of inverse depth: the step makes it smaller
 
 
 @pytest.mark.parametrize(

@@ -2,27 +2,16 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import torch
 from torch import Tensor
 
 from geoseg_ros.backends.loading import load_network
-from geoseg_ros.bundle import default_bundle_path, load_bundle
+from geoseg_ros.bundle import load_bundle
 from geoseg_ros.errors import ConfigError
-from geoseg_ros.training.data.source import find_data
-
-DEFAULT = "default"
-"""Stands for the model that is installed with the package."""
-
-
-def model_file(name: str, data_root: str) -> Path:
-    """The model file of that name (see :func:`~geoseg_ros.training.data.source.find_data`), or the installed one: DEFAULT."""
-    return default_bundle_path() if name == DEFAULT else find_data(name, data_root)
-
+from geoseg_ros.training.model_file import model_file
 
 class Teacher:
-    """Semantics and motion of a ``perception`` model file; ``name`` is its path, or DEFAULT."""
+    """Semantics and motion of a ``perception`` model file; ``name`` as :func:`model_file` takes it."""
 
     def __init__(self, name: str, data_root: str) -> None:
         path = model_file(name, data_root)
