@@ -35,6 +35,7 @@ SYSTEMS = {
     "known_pose": (PHOTOMETRIC, DEPTH_PARTS),
     "semantic_exclusion": (PHOTOMETRIC, DEPTH_PARTS | POSE_PARTS),
     "segdepth": (PHOTOMETRIC | {"boundary"}, DEPTH_PARTS | POSE_PARTS | {"mask_network"}),
+    "adapt": (PHOTOMETRIC | {"scale_drift"}, DEPTH_PARTS | {"depth_head", "pose_head"}),
 }
 
 
@@ -97,8 +98,11 @@ def terms(scalars):
 
 @pytest.mark.parametrize("name", SYSTEMS)
 def test_every_recipe_gives_its_losses_and_reaches_its_parts(name, teacher):
-    changes = [f"crop=[{WIDTH}, {HEIGHT}]", f"network.decoder_widths={WIDTHS}", "optimizer.lr=1e-3"]
+    changes = [f"crop=[{WIDTH}, {HEIGHT}]", "optimizer.lr=1e-3"]
     recipe = load_recipe(name, changes)
+    if recipe.network["name"] == "monodepth":
+        changes.append(f"network.decoder_widths={WIDTHS}")
+        recipe = load_recipe(name, changes)
     if recipe.loss.get("teacher"):
         assert recipe.loss["teacher"] == "default"
         recipe = load_recipe(name, [*changes, f"loss.teacher={teacher}"])
@@ -413,6 +417,7 @@ def test_pictures_and_bundle_of_every_network(teacher):
     load_network(bundle)
     assert task({"poses": "given"}).bundle({}).provenance["metric"]
     assert task({"velocity": 0.1}).bundle({}).provenance["metric"]
+    assert task({"scale_drift": 0.1, "teacher": teacher}).bundle({}).provenance["metric"]
 
 
 @pytest.mark.parametrize(
@@ -425,6 +430,7 @@ def test_pictures_and_bundle_of_every_network(teacher):
         ({"consistency_mask": True}, {}, "combine: mean"),
         ({"exclude": "dynamic"}, {}, "need a teacher"),
         ({"boundary": 0.1}, {}, "need a teacher"),
+        ({"scale_drift": 1.0}, {}, "need a teacher"),
         ({"velocity_ramp": -1}, {}, "velocity_ramp is -1"),
         ({"eror": "l1"}, {}, "did you mean 'error'"),
         ({"teacher": "nowhere.safetensors"}, {}, "'nowhere.safetensors' is missing"),

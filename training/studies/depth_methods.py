@@ -93,9 +93,8 @@ def _pixels(tolerance: float | None) -> str:
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command line; 0 when the table is written."""
     parser = study_parser("depth_methods", __doc__)
-    parser.add_argument(
-        "--methods", nargs="+", choices=METHODS, default=tuple(METHODS), metavar="METHOD", help=f"of {', '.join(METHODS)} (default: all)"
-    )
+    text = f"of {', '.join(METHODS)} (default: all)"
+    parser.add_argument("--methods", nargs="+", choices=METHODS, default=tuple(METHODS), metavar="METHOD", help=text)
     return print_study(
         parser, arguments, lambda a: compare(a.out, a.methods, a.set, a.processes, a.data, a.frames)
     )
