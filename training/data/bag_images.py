@@ -90,6 +90,8 @@ class BagImages:
     def count(self) -> int:
         """How many images to expect at most."""
         count, seconds = self._frames.count, self._frames.reader.duration * 1e-9
+        if self.label_topic is not None:
+            count = min(count, self._frames.reader.topics[self.label_topic].count)
         if self.settings.max_rate is None:
             return count
         return min(count, int(seconds * self.settings.max_rate / _EARLY) + 1)
