@@ -119,6 +119,11 @@ class SyntheticStreet:
             while pending:
                 yield pending.popleft().result()
 
+    @property
+    def camera_mount(self) -> np.ndarray:
+        """4×4 body_from_camera: where the camera (optical frame) sits on the vehicle's base."""
+        return self._ego.mount
+
     def camera_pose(self, time: float) -> np.ndarray:
         """4×4 world_from_camera (optical frame) at a time in seconds from the first frame."""
         return self._ego.world_from_camera(time)
