@@ -22,7 +22,7 @@ from geoseg_ros.training.data.synthetic.tracer import TracedMesh
 CAMERA = PinholeCamera(96, 72, 80.0, 81.0, 47.5, 35.0, frame_id="camera_optical_frame")
 CLEAN = RoomConfig(camera=CAMERA, duration=0.4, noise=0.0)
 SEEDS = (0, 6, 12, 18)  # of one texture library, which takes a second to make
-WALKED = 228  # a room of that library in which somebody walks through the picture
+WALKED = 210  # a room of that library in which somebody walks through the picture
 PEDESTRIAN = CAMVID_11.index("Pedestrian")
 
 
@@ -113,7 +113,7 @@ def test_same_seed_same_room_whatever_the_threads(pairs):
 
 def test_cameras_keep_clear_and_move_little():
     heights, fields, steps = [], [], []
-    for seed in range(0, 132, 6):
+    for seed in range(0, 96, 6):
         config = random_room_config(seed, 48, 36, 4)
         room = SyntheticRoom(seed, config, threads=1)
         poses = [room.camera_pose(index / config.fps) for index in range(4)]
@@ -121,9 +121,8 @@ def test_cameras_keep_clear_and_move_little():
             pitch, roll = np.rad2deg(body_angles(pose))
             assert -25.5 < pitch < 50.5 and abs(roll) < 10.5
             assert 0.08 < pose[2, 3] < 1.95
-            frame = room.frame(index)
-            # what moves by itself keeps farther away still
-            assert frame.depth.min() >= CLEARANCE, seed
+        for index in (0, 3):
+            assert room.frame(index).depth.min() >= CLEARANCE, seed
         for a, b in zip(poses, poses[1:]):
             relative = np.linalg.inv(a) @ b
             steps.append(np.linalg.norm(relative[:3, 3]))

@@ -46,7 +46,7 @@ def _wave(rng: np.random.Generator, rate: float, most: float) -> Wave:
 
 @dataclass(frozen=True)
 class RoomCamera:
-    """A camera's path. Its position swings along ``heading`` (3, unit; on wheels along an arc) and sways; yaw, pitch
+    """A camera's path. It starts at ``position``, swings along ``heading`` (3, unit; on wheels along an arc) and sways; yaw, pitch
     (positive looks down) and roll (radians) swing around their middles."""
 
     fps: float
@@ -64,7 +64,7 @@ class RoomCamera:
     def world_from_camera(self, time: float) -> np.ndarray:
         """4×4 pose of the camera's optical frame in the room at a time in seconds from the first frame."""
         frame = time * self.fps
-        along = self.travel.at(frame)
+        along = self.travel.at(frame) - self.travel.at(0.0)
         bend = self.curvature * along
         chord = along * np.sinc(bend / 2 / np.pi)
         offset = turned("z", bend / 2)[:3, :3] @ self.heading * chord
@@ -170,10 +170,10 @@ def choose_camera(
         patience = attempt / _TRIES
         path = _draw(rng, size, targets, config.fps, max(0.0, 1 - 2 * patience))
         poses = [path.world_from_camera(frame / config.fps) for frame in frames]
-        heights = [pose[2, 3] for pose in poses]
-        if min(heights) < _HEIGHTS[0] or max(heights) > _HEIGHTS[1]:
+        places = np.array([pose[:3, 3] for pose in poses])
+        if (places < [0, 0, _HEIGHTS[0]]).any() or (places > [*size[:2], _HEIGHTS[1]]).any():
             continue
-        if not all(scout.is_free(pose[:3, 3]) for pose in poses[:: max(1, len(poses) // 6)]):
+        if not all(scout.is_free(place) for place in places[:: max(1, len(places) // 6)]):
             continue
         views = [scout.look(pose) for pose in (poses[1], poses[-1])]
         if min(depth.min() for depth, _ in views) < CLEARANCE + _MARGIN:
