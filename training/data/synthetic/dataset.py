@@ -2,8 +2,7 @@
 
 One folder per sequence, ``sequence_<seed>/``, with uncompressed ``.npy`` files over its F frames: ``image``
 F×H×W×3 uint8 RGB, ``depth`` F×H×W float16 (z in metres, +inf sky), ``semantic`` F×H×W uint8 (CAMVID_11, 255 for
-what has no class),
-``flow`` F×H×W×2 float16 (flow_to_previous, NaN on the first frame), ``motion`` F×H×W uint8 (0, 255),
+what has no class), ``flow`` F×H×W×2 float16 (flow_to_previous, NaN on the first frame), ``motion`` F×H×W uint8 (0, 255),
 ``world_from_camera`` F×4×4 float64 (optical frame), and ``sequence.json`` with the camera, the stamps and the
 format's version.
 
@@ -106,9 +105,10 @@ def generate_dataset(
     workers: int | None = None,
     world: str = "streets",
 ) -> int:
-    """Render sequences of a world ("streets", "rooms"; its default size where none is given) of the seeds first_seed … first_seed + sequences - 1 in parallel processes; returns
-    how many were made now. Finished sequences are kept; an interrupted run goes on where it stopped. Raises
-    ConfigError where existing sequences have another size or length or show another world."""
+    """Render sequences of a world ("streets" or "rooms", at its own size where none is given) of the seeds
+    first_seed … first_seed + sequences - 1 in parallel processes; returns how many were made now. Finished
+    sequences are kept; an interrupted run goes on where it stopped. Raises ConfigError where existing sequences
+    have another size or length or show another world."""
     if world not in WORLDS:
         raise ConfigError(f"synthetic world is {world!r}, expected one of {', '.join(WORLDS)}")
     width, height = width or WORLDS[world][1][0], height or WORLDS[world][1][1]

@@ -11,7 +11,7 @@ from geoseg_ros.camera import PinholeCamera
 from geoseg_ros.errors import GeosegError
 from geoseg_ros.training.data.odometry import BODY_FROM_OPTICAL
 from geoseg_ros.training.data.synthetic.config import RoomConfig
-from geoseg_ros.training.data.synthetic.mesh import apply, turned
+from geoseg_ros.training.data.synthetic.mesh import apply, directions_around, turned
 from geoseg_ros.training.data.synthetic.tracer import TracedMesh
 
 CLEARANCE = 0.2  # metres that surfaces keep from the camera
@@ -46,8 +46,9 @@ def _wave(rng: np.random.Generator, rate: float, most: float) -> Wave:
 
 @dataclass(frozen=True)
 class RoomCamera:
-    """A camera's path. It starts at ``position``, swings along ``heading`` (3, unit; on wheels along an arc) and sways; yaw, pitch
-    (positive looks down) and roll (radians) swing around their middles."""
+    """A camera's path. It starts at ``position``, swings along ``heading`` (3, unit; on wheels along an arc of
+    ``curvature``, 1/m) and sways; yaw, pitch (positive looks down) and roll (radians) swing around their middles, ``spin``
+    (radians per frame) adds to the yaw."""
 
     fps: float
     position: np.ndarray
@@ -135,10 +136,7 @@ class _Scout:
 
     def __init__(self, traced: TracedMesh, floor: int, camera: PinholeCamera) -> None:
         self._traced, self._floor = traced, floor
-        count = 220
-        z = 1 - (2 * np.arange(count) + 1) / count
-        angle = np.arange(count) * np.pi * (3 - np.sqrt(5))
-        self._around = np.stack([np.sqrt(1 - z**2) * np.cos(angle), np.sqrt(1 - z**2) * np.sin(angle), z], -1).astype(np.float32)
+        self._around = directions_around(220)
         x, y = np.meshgrid(np.linspace(0, camera.width - 1, _VIEW[0]), np.linspace(0, camera.height - 1, _VIEW[1]))
         self._rays = np.stack([(x - camera.cx) / camera.fx, (y - camera.cy) / camera.fy, np.ones_like(x)], -1)
         self._rays = self._rays.reshape(-1, 3).astype(np.float32)
@@ -159,7 +157,12 @@ class _Scout:
 
 
 def choose_camera(
-    rng: np.random.Generator, traced: TracedMesh, floor: int, size: np.ndarray, targets: Sequence[np.ndarray], config: RoomConfig
+    rng: np.random.Generator,
+    traced: TracedMesh,
+    floor: int,
+    size: np.ndarray,
+    targets: Sequence[np.ndarray],
+    config: RoomConfig,
 ) -> RoomCamera:
     """A path through a room of a size (3) that keeps CLEARANCE from all surfaces in the pictures, and at most times shows
     something; ``targets`` (3 each) are worth looking at. Raises GeosegError where the room has no place for a camera."""

@@ -19,7 +19,9 @@ def _picture(kit: Kit) -> Mesh:
         wide, high = kit.uniform(1.2, 2.4), kit.uniform(0.9, 1.2)
         shown = kit.add("sign_board", ["white", "metal", "any"], wide, gloss=kit.uniform(0, 0.2))
     else:
-        shown = kit.add(str(kit.rng.choice(["painting", "poster", "page", "sign_board", "wallpaper"])), ["any", "any", "any"], wide)
+        shown = kit.add(
+            str(kit.rng.choice(["painting", "poster", "page", "sign_board", "wallpaper"])), ["any", "any", "any"], wide
+        )
     frame = kit.any([kit.black, kit.white, *kit.woods])
     t = kit.uniform(0.002, 0.04)
     picture = box((t / 2, 0, 0), (t, wide, high), (frame, shown, frame, frame, frame, frame), (wide, high))
@@ -70,7 +72,14 @@ def _fixture(kit: Kit) -> Mesh:
     return box((size[0] / 2, 0, 0), size, kit.any([kit.white, *kit.metals, *kit.colours]), float(size[1]))
 
 
-_HEIGHTS = {_picture: (1.2, 1.8), _board: (1.1, 1.9), _clock: (1.7, 2.1), _television: (1.2, 1.7), _hooks: (1.5, 1.8), _fixture: (0.9, 1.6)}
+_HEIGHTS = {
+    _picture: (1.2, 1.8),
+    _board: (1.1, 1.9),
+    _clock: (1.7, 2.1),
+    _television: (1.2, 1.7),
+    _hooks: (1.5, 1.8),
+    _fixture: (0.9, 1.6),
+}
 _WEIGHTS = (0.5, 0.2, 0.06, 0.06, 0.08, 0.1)
 
 
@@ -100,7 +109,9 @@ def on_wall(kit: Kit, wall: Wall, height: float, density: float) -> list[Mesh]:
         meshes.append(run.transformed(pose(0.13, 0, height - kit.uniform(0.02, 0.3))))
     if kit.chance(0.1):
         y = kit.any([-1, 1]) * (wall.length / 2 - 0.15)
-        meshes.append(tube([[0.1, y, 0], [0.1, y, height]], kit.uniform(0.02, 0.09), kit.any([*kit.metals, kit.white]), 12, 0.5))
+        meshes.append(
+            tube([[0.1, y, 0], [0.1, y, height]], kit.uniform(0.02, 0.09), kit.any([*kit.metals, kit.white]), 12, 0.5)
+        )
     return meshes
 
 
@@ -129,6 +140,8 @@ def on_ceiling(kit: Kit, size: np.ndarray, industrial: bool) -> list[Mesh]:
             else:
                 wide, high = kit.rng.uniform(0.2, [0.7, 0.45])
                 x = kit.uniform(0.4, width - 0.4)
-                duct = kit.block((x - wide / 2, -0.1, height - high - 0.08), (x + wide / 2, depth + 0.1, height - 0.08), kit.any(kit.metals))
+                duct = kit.block(
+                    (x - wide / 2, -0.1, height - high - 0.08), (x + wide / 2, depth + 0.1, height - 0.08), kit.any(kit.metals)
+                )
             meshes.append(duct)
     return meshes

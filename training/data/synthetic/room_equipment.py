@@ -57,7 +57,11 @@ def machine(kit: Kit) -> Item:
     panel = kit.add("sign_board", ["black", "metal", "any"], 0.4, emission=kit.uniform(0, 0.6))
     sides = [kit.any([paint, paint, vents]) for _ in range(5)]
     parts = [kit.block((-depth / 2, -width / 2, 0.08), (depth / 2, width / 2, height), [*sides, paint], 0.6)]
-    parts += [kit.block((x - 0.05, y - 0.05, 0), (x + 0.05, y + 0.05, 0.1), kit.black) for x in (-depth / 2 + 0.1, depth / 2 - 0.1) for y in (-width / 2 + 0.1, width / 2 - 0.1)]
+    parts += [
+        kit.block((x - 0.05, y - 0.05, 0), (x + 0.05, y + 0.05, 0.1), kit.black)
+        for x in (-depth / 2 + 0.1, depth / 2 - 0.1)
+        for y in (-width / 2 + 0.1, width / 2 - 0.1)
+    ]
     for _ in range(int(kit.rng.integers(1, 5))):
         size = kit.rng.uniform(0.12, 0.5, 3)
         at = kit.rng.uniform([-depth / 3, -width / 3, height], [depth / 3, width / 3, height])
@@ -65,8 +69,17 @@ def machine(kit: Kit) -> Item:
     for _ in range(int(kit.rng.integers(0, 4))):
         x, y = kit.rng.uniform([-depth / 2.5, -width / 2.5], [depth / 2.5, width / 2.5])
         r = kit.uniform(0.03, 0.15)
-        parts.append(tube([[x, y, height - 0.1], [x, y, height + kit.uniform(0.15, 0.6)]], r, kit.any(kit.metals), 10, capped=True))
-    parts.append(box((depth / 2 + 0.01, kit.uniform(-0.2, 0.2), height * 0.75), (0.03, 0.3, 0.2), (paint, panel, paint, paint, paint, paint), (0.3, 0.2)))
+        parts.append(
+            tube([[x, y, height - 0.1], [x, y, height + kit.uniform(0.15, 0.6)]], r, kit.any(kit.metals), 10, capped=True)
+        )
+    parts.append(
+        box(
+            (depth / 2 + 0.01, kit.uniform(-0.2, 0.2), height * 0.75),
+            (0.03, 0.3, 0.2),
+            (paint, panel, paint, paint, paint, paint),
+            (0.3, 0.2),
+        ),
+    )
     return Item(merge(parts), depth, width, height + 0.5)
 
 
@@ -77,7 +90,10 @@ def barrel(kit: Kit) -> Item:
     parts = [tube([[0, 0, 0], [0, 0, h]], r, paint, 18, 0.6, capped=True)]
     parts += [tube([[0, 0, z], [0, 0, z + 0.02]], r * 1.03, paint, 18) for z in (0.02, h / 3, 2 * h / 3, h - 0.04)]
     if kit.chance(0.4):
-        parts += [ball((0, 0, h), (r, r, 0.6 * r), paint, 6, 18), tube([[0, 0, h], [0, 0, h + 0.15]], 0.04, kit.any(kit.metals), 8, capped=True)]
+        parts += [
+            ball((0, 0, h), (r, r, 0.6 * r), paint, 6, 18),
+            tube([[0, 0, h], [0, 0, h + 0.15]], 0.04, kit.any(kit.metals), 8, capped=True),
+        ]
     return Item(merge(parts), 2 * r, 2 * r, h + 0.2)
 
 
@@ -121,7 +137,10 @@ def vacuum_robot(kit: Kit) -> Item:
     """A flat round cleaning robot."""
     r, h = kit.uniform(0.15, 0.19), kit.uniform(0.07, 0.1)
     shell = kit.any([kit.black, kit.white])
-    parts = [tube([[0, 0, 0.01], [0, 0, h]], r, shell, 22, capped=True), tube([[0.03, 0, h], [0.03, 0, h + 0.02]], 0.05, kit.any(kit.metals), 12, capped=True)]
+    parts = [
+        tube([[0, 0, 0.01], [0, 0, h]], r, shell, 22, capped=True),
+        tube([[0.03, 0, h], [0.03, 0, h + 0.02]], 0.05, kit.any(kit.metals), 12, capped=True),
+    ]
     return Item(merge(parts), 2 * r, 2 * r, h)
 
 
@@ -134,7 +153,10 @@ def pipes(kit: Kit, length: float) -> Mesh:
         paint = kit.any([*kit.metals, kit.white, *kit.colours])
         parts.append(tube([[0, -length / 2, z], [0, length / 2, z]], r, paint, 10, 0.5))
         z -= r
-    parts += [kit.block((-0.01, y - 0.02, z), (0.02, y + 0.02, 0), kit.any(kit.metals)) for y in np.arange(-length / 2 + 0.4, length / 2, 1.5)]
+    parts += [
+        kit.block((-0.01, y - 0.02, z), (0.02, y + 0.02, 0), kit.any(kit.metals))
+        for y in np.arange(-length / 2 + 0.4, length / 2, 1.5)
+    ]
     return merge(parts)
 
 
@@ -142,6 +164,9 @@ def radiator(kit: Kit) -> Item:
     """A radiator before a wall."""
     width, height = kit.uniform(0.5, 1.6), kit.uniform(0.4, 0.7)
     white = kit.white if kit.chance(0.8) else kit.any(kit.metals)
-    parts = [kit.block((-0.04, y, 0.12), (0.04, y + 0.035, 0.12 + height), white) for y in np.arange(-width / 2, width / 2 - 0.03, 0.055)]
+    parts = [
+        kit.block((-0.04, y, 0.12), (0.04, y + 0.035, 0.12 + height), white)
+        for y in np.arange(-width / 2, width / 2 - 0.03, 0.055)
+    ]
     parts.append(tube([[0, width / 2, 0.0], [0, width / 2, 0.2]], 0.012, white, 6))
     return Item(merge(parts), 0.1, width, height + 0.12)

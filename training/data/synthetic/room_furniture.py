@@ -53,7 +53,12 @@ def monitor(kit: Kit) -> Mesh:
     case = kit.black if kit.chance(0.8) else kit.any(kit.metals)
     parts = [
         box((0, 0, lift + height / 2), (0.035, width, height), case),
-        box((0.016, 0, lift + height / 2), (0.008, width - 0.03, height - 0.03), (case, shown, case, case, case, case), (width - 0.03, height - 0.03)),
+        box(
+            (0.016, 0, lift + height / 2),
+            (0.008, width - 0.03, height - 0.03),
+            (case, shown, case, case, case, case),
+            (width - 0.03, height - 0.03),
+        ),
         box((-0.02, 0, lift / 2 + 0.05), (0.02, 0.06, lift + 0.1), case),
         box((0, 0, 0.008), (0.2, min(0.3, width * 0.6), 0.016), case),
     ]
@@ -71,20 +76,22 @@ def desk(kit: Kit) -> Item:
     if kit.chance(0.5):
         y = kit.any([-1, 1]) * (width / 2 - 0.27)
         fronts = kit.add("doors", ["room_wood", "metal"], 0.5)
-        parts.append(kit.block((-depth / 2 + 0.05, y - 0.2, 0.02), (depth / 2 - 0.05, y + 0.2, height - 0.08), fronts, (0.4, 0.6)))
+        parts.append(
+            kit.block((-depth / 2 + 0.05, y - 0.2, 0.02), (depth / 2 - 0.05, y + 0.2, height - 0.08), fronts, (0.4, 0.6))
+        )
     if kit.chance(0.4):  # a screen towards the neighbour
         cloth = kit.any(kit.cloths)
-        parts.append(kit.block((-depth / 2 - 0.03, -width / 2, 0.4), (-depth / 2, width / 2, height + kit.uniform(0.3, 0.7)), cloth))
+        parts.append(
+            kit.block((-depth / 2 - 0.03, -width / 2, 0.4), (-depth / 2, width / 2, height + kit.uniform(0.3, 0.7)), cloth)
+        )
     shows = int(kit.rng.integers(0, 3))
     for index in range(shows):
         y = (index - (shows - 1) / 2) * width * 0.42
         parts.append(monitor(kit).transformed(pose(-depth * 0.22, y, height, float(kit.rng.normal(0, 0.15)))))
         keys = kit.add("keys", ["black", "metal"], 0.4)
-        parts.append(
-            box((0, 0, 0.012), (0.15, 0.44, 0.024), (kit.black, kit.black, kit.black, kit.black, keys, kit.black), (0.15, 0.44)).transformed(
-                pose(depth * 0.2, y + 0.05, height, float(kit.rng.normal(0, 0.1)))
-            )
-        )
+        sides = [kit.black] * 4 + [keys, kit.black]
+        keyboard = box((0, 0, 0.012), (0.15, 0.44, 0.024), sides, (0.15, 0.44))
+        parts.append(keyboard.transformed(pose(depth * 0.2, y + 0.05, height, float(kit.rng.normal(0, 0.1)))))
     low = (-0.02 if shows else -depth / 2, -width / 2)
     parts += strew(kit, table_thing, low, (depth / 2, width / 2), height, int(kit.rng.integers(2, 12)))
     return Item(merge(parts), depth, width, height + 0.5)
@@ -119,14 +126,23 @@ def chair(kit: Kit) -> Item:
     ]
     if kit.chance(0.85):
         x = -wide / 2
-        rest = [kit.block((x, s * (wide / 2 - t / 2) - t / 2, seat), (x + t, s * (wide / 2 - t / 2) + t / 2, back), frame) for s in (-1, 1)]
+        rest = [
+            kit.block((x, s * (wide / 2 - t / 2) - t / 2, seat), (x + t, s * (wide / 2 - t / 2) + t / 2, back), frame)
+            for s in (-1, 1)
+        ]
         style = kit.rng.integers(3)
         if style == 0:
             rest.append(kit.block((x, -wide / 2, back - kit.uniform(0.15, 0.35)), (x + 0.02, wide / 2, back), pad))
         elif style == 1:
-            rest += [kit.block((x, -wide / 2, z), (x + 0.02, wide / 2, z + 0.05), frame) for z in np.linspace(seat + 0.12, back - 0.05, 4)]
+            rest += [
+                kit.block((x, -wide / 2, z), (x + 0.02, wide / 2, z + 0.05), frame)
+                for z in np.linspace(seat + 0.12, back - 0.05, 4)
+            ]
         else:
-            rest += [kit.block((x, y - 0.01, seat), (x + 0.02, y + 0.01, back), frame) for y in np.linspace(-wide / 2.5, wide / 2.5, 5)]
+            rest += [
+                kit.block((x, y - 0.01, seat), (x + 0.02, y + 0.01, back), frame)
+                for y in np.linspace(-wide / 2.5, wide / 2.5, 5)
+            ]
             rest.append(kit.block((x, -wide / 2, back - 0.06), (x + 0.025, wide / 2, back), frame))
         tilt = turned("y", -kit.uniform(0, 0.15), (x, 0, seat))
         parts += [mesh.transformed(tilt) for mesh in rest]
@@ -140,7 +156,10 @@ def shelf(kit: Kit) -> Item:
     t = kit.uniform(0.015, 0.035)
     bays = max(1, round(width / kit.uniform(0.6, 1.1)))
     levels = np.linspace(0.06, height - t, max(3, round(height / kit.uniform(0.26, 0.45)) + 1))
-    parts = [kit.block((-depth / 2, y - t / 2, 0), (depth / 2, y + t / 2, height), wood) for y in np.linspace(-width / 2, width / 2, bays + 1)]
+    parts = [
+        kit.block((-depth / 2, y - t / 2, 0), (depth / 2, y + t / 2, height), wood)
+        for y in np.linspace(-width / 2, width / 2, bays + 1)
+    ]
     parts += [kit.block((-depth / 2, -width / 2, z), (depth / 2, width / 2, z + t), wood) for z in levels]
     if kit.chance(0.7):
         parts.append(kit.block((-depth / 2 - 0.01, -width / 2, 0), (-depth / 2, width / 2, height), kit.any(kit.woods)))
@@ -164,7 +183,9 @@ def shelf(kit: Kit) -> Item:
             elif content < 0.62:
                 h = room * kit.uniform(0.5, 0.95)
                 basket = kit.any([*kit.cartons, *kit.cloths, *kit.colours])
-                parts.append(kit.block((-depth / 2, y0 + 0.02, z + t), (depth / 2 - 0.01, y0 + bay * 0.85, z + t + h), basket, 0.4))
+                parts.append(
+                    kit.block((-depth / 2, y0 + 0.02, z + t), (depth / 2 - 0.01, y0 + bay * 0.85, z + t + h), basket, 0.4)
+                )
             else:
                 things = strew(kit, shelf_thing, (-depth / 2, y0), (depth / 2, y0 + bay - 2 * t), z + t, 5)
                 parts += [m for m in things if m.vertices[:, 2].max() < above]
@@ -176,11 +197,18 @@ def cupboard(kit: Kit) -> Item:
     """A closed cupboard, chest of drawers, wardrobe, fridge or metal cabinet, at times with things on top."""
     depth, width = kit.uniform(0.35, 0.65), kit.uniform(0.45, 1.8)
     height = kit.uniform(0.6, 1.1) if kit.chance(0.55) else kit.uniform(1.5, 2.3)
-    front = kit.add("doors", [str(kit.rng.choice(["room_wood", "room_wood", "metal", "white"])), "metal"], width, gloss=kit.uniform(0, 0.2))
+    front = kit.add(
+        "doors", [str(kit.rng.choice(["room_wood", "room_wood", "metal", "white"])), "metal"], width, gloss=kit.uniform(0, 0.2)
+    )
     body = kit.any([*kit.woods, kit.white])
     foot = kit.uniform(0.0, 0.12)
     parts = [
-        kit.block((-depth / 2, -width / 2, foot), (depth / 2, width / 2, height), (body, front, body, body, body, body), (width, height - foot)),
+        kit.block(
+            (-depth / 2, -width / 2, foot),
+            (depth / 2, width / 2, height),
+            (body, front, body, body, body, body),
+            (width, height - foot),
+        ),
         kit.block((-depth / 2 + 0.03, -width / 2 + 0.03, 0), (depth / 2 - 0.05, width / 2 - 0.03, foot + 0.01), kit.black),
     ]
     things = strew(kit, shelf_thing, (-depth / 2, -width / 2), (depth / 2, width / 2), height, int(kit.rng.integers(0, 8)))
@@ -212,15 +240,24 @@ def counter(kit: Kit) -> Item:
             parts.append(kit.block((-0.16, y0 + 0.1, height + 0.004), (0.16, y0 + unit - 0.1, height + 0.006), kit.black))
             arc = np.linspace(0, np.pi, 7)
             tap = np.stack([-0.24 + 0.08 * (1 - np.cos(arc)), np.full(7, middle), height + 0.2 + 0.08 * np.sin(arc)], -1)
-            parts += [tube([[-0.24, middle, height], [-0.24, middle, height + 0.2]], 0.012, metal, 6), tube(tap, 0.01, metal, 6)]
+            parts += [
+                tube([[-0.24, middle, height], [-0.24, middle, height + 0.2]], 0.012, metal, 6), tube(tap, 0.01, metal, 6)
+            ]
         parts.append(
-            kit.block((-depth / 2, y0 + 0.002, 0.1), (depth / 2, y0 + unit - 0.002, height - 0.04), (front, face, front, front, front, front), (unit, height - 0.14))
+            kit.block(
+                (-depth / 2, y0 + 0.002, 0.1),
+                (depth / 2, y0 + unit - 0.002, height - 0.04),
+                (front, face, front, front, front, front),
+                (unit, height - 0.14),
+            )
         )
     if kit.chance(0.6):
         for index in range(units):
             if kit.chance(0.8):
                 y0 = -width / 2 + index * unit
-                parts.append(kit.block((-depth / 2, y0 + 0.002, 1.42), (-depth / 2 + 0.34, y0 + unit - 0.002, 2.15), front, (unit, 0.73)))
+                parts.append(
+                    kit.block((-depth / 2, y0 + 0.002, 1.42), (-depth / 2 + 0.34, y0 + unit - 0.002, 2.15), front, (unit, 0.73))
+                )
     parts += strew(kit, shelf_thing, (-depth / 2, -width / 2), (depth / 2, width / 2), height, units * 3)
     return Item(merge(parts), depth, width, 2.2)
 
@@ -259,9 +296,18 @@ def bed(kit: Kit) -> Item:
         cushion((0, 0, height - 0.08), (depth - 0.02, width - 0.02, 0.24), sheet, 0.12),
     ]
     if kit.chance(0.8):
-        parts.append(cushion((kit.uniform(0.1, 0.3), kit.uniform(-0.1, 0.1), height + 0.02), (depth * 0.68, width * 1.03, 0.14), cover, 0.2))
+        parts.append(
+            cushion(
+                (kit.uniform(0.1, 0.3), kit.uniform(-0.1, 0.1), height + 0.02), (depth * 0.68, width * 1.03, 0.14), cover, 0.2
+            ),
+        )
     for _ in range(int(kit.rng.integers(1, 5))):
-        place = pose(-depth / 2 + 0.3 + kit.uniform(0, 0.2), kit.uniform(-0.5, 0.5) * (width - 0.5), height + kit.uniform(0.08, 0.2), kit.uniform(-0.4, 0.4))
+        place = pose(
+            -depth / 2 + 0.3 + kit.uniform(0, 0.2),
+            kit.uniform(-0.5, 0.5) * (width - 0.5),
+            height + kit.uniform(0.08, 0.2),
+            kit.uniform(-0.4, 0.4),
+        )
         parts.append(cushion((0, 0, 0), (0.4, 0.62, 0.16), kit.any([kit.white, *kit.cloths]), 0.55).transformed(place))
     return Item(merge(parts), depth, width, height + 0.4)
 

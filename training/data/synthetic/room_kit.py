@@ -45,7 +45,9 @@ class Kit:
 
     def _colour(self) -> int:
         rng = self.rng
-        texture = str(rng.choice(["plain", "poster", "cloth", "page", "painting", "wallpaper"], p=[0.5, 0.14, 0.1, 0.1, 0.06, 0.1]))
+        texture = str(
+            rng.choice(["plain", "poster", "cloth", "page", "painting", "wallpaper"], p=[0.5, 0.14, 0.1, 0.1, 0.06, 0.1])
+        )
         kind = str(rng.choice(["any", "white", "black", "room_wood"], p=[0.6, 0.18, 0.12, 0.1]))
         return self.add(texture, [kind, "any", "any"], 0.2, gloss=float(rng.uniform(0, 0.3) * (rng.random() < 0.4)))
 

@@ -117,7 +117,8 @@ class Furnishing:
         for item in people:
             self._in_middle(item)
         for _ in range(kit.rng.poisson(area * self._kind.per_square * density)):
-            self._in_middle(kit.any(self._kind.middle)(kit))
+            maker = kit.any(self._kind.middle)
+            self._in_middle(maker(kit), maker)
         self._rugs()
         self._clutter(min(40, kit.rng.poisson(area * kit.uniform(0, 1.4) ** 2)))
         for wall in shell.walls:
@@ -129,7 +130,6 @@ class Furnishing:
         """Keep a place free where a camera can be at any rate."""
         centre = self._kit.rng.uniform(0.65, np.maximum(self._shell.size[:2] - 0.65, 0.66))
         self.floor.take(centre - 0.4, centre + 0.4)
-        self._centre = centre
 
     def _put(self, item: Item, place: np.ndarray, gap: float = 0.02) -> bool:
         """Place an item whose pose in the world is given, unless something is in the way."""
@@ -163,14 +163,16 @@ class Furnishing:
                     self._seats(maker, item, place)
                     break
 
-    def _seats(self, maker: Maker, item: Item, place: np.ndarray) -> None:
+    def _seats(self, maker: Maker | None, item: Item, place: np.ndarray) -> None:
         """Chairs at desks and around tables, pushed in or pulled out."""
         kit = self._kit
         if maker is furniture.desk:
             sides = [(item.depth / 2, kit.uniform(-0.3, 0.3), np.pi)] if kit.chance(0.8) else []
         elif maker is furniture.table:
             x, y = item.depth / 2, item.width / 4
-            sides = [(x, y, np.pi), (x, -y, np.pi), (-x, y, 0.0), (-x, -y, 0.0), (0.0, 2 * y, -np.pi / 2), (0.0, -2 * y, np.pi / 2)]
+            sides = [
+                (x, y, np.pi), (x, -y, np.pi), (-x, y, 0.0), (-x, -y, 0.0), (0.0, 2 * y, -np.pi / 2), (0.0, -2 * y, np.pi / 2)
+            ]
             sides = [side for side in sides if kit.chance(0.5)]
         else:
             return
@@ -181,7 +183,8 @@ class Furnishing:
             centre = np.array([x, y]) - inward * out
             stand = place @ pose(*centre, 0, yaw + float(kit.rng.normal(0, 0.25)))
             middle = stand[:2, 3]
-            if (middle > 0.3).all() and (middle < self._shell.size[:2] - 0.3).all() and self.floor.is_free(*self._behind(stand)):
+            inside = (middle > 0.3).all() and (middle < self._shell.size[:2] - 0.3).all()
+            if inside and self.floor.is_free(*self._behind(stand)):
                 self.meshes.append(seat.mesh.transformed(stand))
                 self.floor.take(middle - 0.25, middle + 0.25)
 
@@ -191,16 +194,15 @@ class Furnishing:
         middle = stand[:2, 3] - 0.2 * stand[:2, 0]
         return middle - 0.12, middle + 0.12
 
-    def _in_middle(self, item: Item) -> None:
+    def _in_middle(self, item: Item, maker: Maker | None = None) -> None:
+        """Something of a maker anywhere on the floor."""
         kit = self._kit
         for _ in range(6):
             xy = kit.rng.uniform(0.2, np.maximum(self._shell.size[:2] - 0.2, 0.3))
-            turn = kit.uniform(-np.pi, np.pi) if kit.chance(0.4) else kit.any([0, 1, 2, 3]) * np.pi / 2 + float(kit.rng.normal(0, 0.05))
-            place = pose(*xy, 0, turn)
-            if item.height < self._shell.size[2] + 6 and self._put(item, place):
-                maker = furniture.table if 0.6 < item.height < 1.2 and item.depth < 1.1 and item.width > 0.5 else None
-                if maker is not None:
-                    self._seats(maker, item, place)
+            square = kit.any([0, 1, 2, 3]) * np.pi / 2 + float(kit.rng.normal(0, 0.05))
+            place = pose(*xy, 0, kit.uniform(-np.pi, np.pi) if kit.chance(0.4) else square)
+            if self._put(item, place):
+                self._seats(maker, item, place)
                 return
 
     def _partition(self) -> None:
@@ -211,7 +213,9 @@ class Furnishing:
         height = size[2] + 0.5 if kit.chance(0.5) else kit.uniform(0.9, 1.8)
         skin = kit.add(str(kit.rng.choice(["plain", "plaster", "boards", "cloth", "brick"])), ["room_wall", "room_wood"], 1.2)
         thick = kit.uniform(0.04, 0.2)
-        item = Item(kit.block((-length / 2, -thick / 2, 0), (length / 2, thick / 2, height), skin), length, thick, min(height, 2.0))
+        item = Item(
+            kit.block((-length / 2, -thick / 2, 0), (length / 2, thick / 2, height), skin), length, thick, min(height, 2.0)
+        )
         y = kit.uniform(-wall.length / 2 + 1.0, wall.length / 2 - 1.0) if wall.length > 2.2 else 0.0
         if wall.is_free(y - 0.2, y + 0.2, 2.0):
             self._put(item, wall.world_from_wall @ pose(length / 2 + 0.001, y), 0.0005)

@@ -15,7 +15,7 @@ import numpy as np
 
 from geoseg_ros.training.data.synthetic.atlas import Atlas
 from geoseg_ros.training.data.synthetic.materials import MaterialTable
-from geoseg_ros.training.data.synthetic.mesh import apply
+from geoseg_ros.training.data.synthetic.mesh import apply, directions_around
 from geoseg_ros.training.data.synthetic.shading import surface_albedo
 from geoseg_ros.training.data.synthetic.tracer import Hits, TracedMesh
 
@@ -63,9 +63,7 @@ class RoomShader:
             np.float32,
         )
         count = _TILE * _TILE - _LAMP_RAYS
-        z = 1 - (2 * np.arange(count) + 1) / count
-        angle = np.arange(count) * np.pi * (3 - np.sqrt(5))
-        self._sphere = np.stack([np.sqrt(1 - z**2) * np.cos(angle), np.sqrt(1 - z**2) * np.sin(angle), z], -1).astype(np.float32)
+        self._sphere = directions_around(count)
         self._reach = rng.permutation(np.geomspace(*_OCCLUSION_REACH, count)).astype(np.float32)
 
     def radiance(

@@ -76,7 +76,9 @@ def place_movers(
             positions = middle + (speed * moments)[:, None] * step
             apart = np.linalg.norm(positions - eyes[:, :2], axis=1).min() > radius + _APART
             others = all(
-                np.linalg.norm(positions - other.path.point([other.distance(t) for t in moments]), axis=1).min() > radius + other.radius
+                np.linalg.norm(
+                    positions - other.path.point([other.distance(t) for t in moments]), axis=1
+                ).min() > radius + other.radius
                 for other in movers
             )
             if apart and others and all(is_free(position, radius) for position in positions):

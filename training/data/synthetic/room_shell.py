@@ -69,7 +69,9 @@ def build_shell(kit: Kit, kind: str, size: np.ndarray) -> Shell:
     ]
     rng = kit.rng
     industrial = kind in ("hall", "cellar")
-    floors = ["concrete", "paving", "terrazzo", "checks"] if industrial else ["parquet", "parquet", "carpet", "paving", "checks", "terrazzo", "plain"]
+    floors = ["concrete", "paving", "terrazzo", "checks"] if industrial else [
+        "parquet", "parquet", "carpet", "paving", "checks", "terrazzo", "plain"
+    ]
     floor = kit.add(
         str(rng.choice(floors)), ["room_floor", "room_floor", "room_floor"], kit.uniform(0.8, 2.4),
         gloss=kit.uniform(0, 0.22) * kit.chance(0.45),
@@ -79,9 +81,18 @@ def build_shell(kit: Kit, kind: str, size: np.ndarray) -> Shell:
         ["white" if kit.chance(0.75) else "room_wall", "metal"], 2.4,
     )
     plain = ["plain", "plaster"] if kit.chance(0.65) else ["wallpaper", "plaster", "brick", "boards", "concrete", "paving"]
-    surface = kit.add(str(rng.choice(plain)), ["room_wall", "room_wall", "room_wall"], kit.uniform(0.5, 2.5), detail=kit.uniform(0, 0.35))
-    accent = kit.add(str(rng.choice(["plain", "wallpaper", "brick", "boards"])), ["any", "room_wall", "any"], kit.uniform(0.5, 2.0))
-    below = kit.add(str(rng.choice(["paving", "plain", "boards"])), ["room_wall", "room_wood"], kit.uniform(0.4, 1.6), gloss=kit.uniform(0, 0.15))
+    surface = kit.add(
+        str(rng.choice(plain)), ["room_wall", "room_wall", "room_wall"], kit.uniform(0.5, 2.5), detail=kit.uniform(0, 0.35)
+    )
+    accent = kit.add(
+        str(rng.choice(["plain", "wallpaper", "brick", "boards"])), ["any", "room_wall", "any"], kit.uniform(0.5, 2.0)
+    )
+    below = kit.add(
+        str(rng.choice(["paving", "plain", "boards"])),
+        ["room_wall", "room_wood"],
+        kit.uniform(0.4, 1.6),
+        gloss=kit.uniform(0, 0.15),
+    )
     band = kit.uniform(0.9, 1.5) if kit.chance(0.2) else 0.0
     accented = int(rng.integers(4)) if kit.chance(0.3) else -1
     trim = kit.add("plain", ["white" if kit.chance(0.6) else "room_wood"], 1.0)
@@ -128,7 +139,7 @@ def _open(kit: Kit, kind: str, walls: list[Wall], height: float) -> None:
             sill = kit.any([0.0, 0.1, 0.9, 0.9, 1.0]) if kind != "hall" else kit.uniform(1.0, 2.5)
             top = min(height - 0.15, sill + kit.uniform(0.9, 2.2))
             wide = kit.uniform(0.6, 2.4)
-            for _ in range(max(1, int(wall.length / (wide + 0.8)))):
+            for _ in range(int(np.clip(wall.length / (wide + 0.8), 1, 3))):
                 if top - sill > 0.5:
                     _fit(kit, wall, wide, sill, top, kit.uniform(0.05, 0.35), True)
 
@@ -184,8 +195,14 @@ def _bars(kit: Kit, o: Opening, trim: int, x: float) -> list[Mesh]:
     """The frame and the bars of a window."""
     t, d = kit.uniform(0.03, 0.08), 0.03
     columns, rows = int(kit.rng.integers(1, 4)), int(kit.rng.integers(1, 3))
-    parts = [kit.block((x, y - t / 2, o.z0), (x + d, y + t / 2, o.z1), trim) for y in np.linspace(o.y0 + t / 2, o.y1 - t / 2, columns + 1)]
-    return parts + [kit.block((x, o.y0, z - t / 2), (x + d, o.y1, z + t / 2), trim) for z in np.linspace(o.z0 + t / 2, o.z1 - t / 2, rows + 1)]
+    parts = [
+        kit.block((x, y - t / 2, o.z0), (x + d, y + t / 2, o.z1), trim)
+        for y in np.linspace(o.y0 + t / 2, o.y1 - t / 2, columns + 1)
+    ]
+    return parts + [
+        kit.block((x, o.y0, z - t / 2), (x + d, o.y1, z + t / 2), trim)
+        for z in np.linspace(o.z0 + t / 2, o.z1 - t / 2, rows + 1)
+    ]
 
 
 def _window(kit: Kit, o: Opening, trim: int) -> list[Mesh]:
@@ -225,12 +242,16 @@ def _door(kit: Kit, o: Opening, trim: int, surface: int) -> list[Mesh]:
     ]
     metal = kit.any(kit.metals)
     wide = o.y1 - o.y0
-    handle = merge([kit.block((0.0, -0.06, 1.0), (0.05, 0.06, 1.02), metal), kit.block((0, -0.02, 0.9), (0.012, 0.02, 1.1), metal)])
+    handle = merge(
+        [kit.block((0.0, -0.06, 1.0), (0.05, 0.06, 1.02), metal), kit.block((0, -0.02, 0.9), (0.012, 0.02, 1.1), metal)]
+    )
     if o.depth < 0.3:
         return [*parts, _facing(o, -o.depth, leaf), handle.transformed(pose(-o.depth, o.y0 + 0.09))]
     parts.append(_facing(o, -o.depth, surface if kit.chance(0.6) else leaf))
     if kit.chance(0.5):
-        slab = merge([kit.block((-0.02, -wide, 0.01), (0.02, 0, o.z1), leaf, (wide, o.z1)), handle.transformed(pose(0.02, -wide + 0.1))])
+        slab = merge(
+            [kit.block((-0.02, -wide, 0.01), (0.02, 0, o.z1), leaf, (wide, o.z1)), handle.transformed(pose(0.02, -wide + 0.1))]
+        )
         parts.append(slab.transformed(pose(0.03, o.y1, 0, kit.uniform(0.6, 1.7))))
     return parts
 
@@ -262,7 +283,7 @@ def _ceiling_lamps(kit: Kit, kind: str, size: np.ndarray) -> tuple[list[Mesh], l
     colour = light_colour(kit)
     style = kit.rng.choice(["panel", "tube", "hanging", "dome"])
     bright = kit.uniform(1.5, 6.0) if kit.chance(0.85) else 0.15
-    across, along = max(1, round(width / kit.uniform(2.5, 5))), max(1, round(depth / kit.uniform(2.5, 5)))
+    across, along = (int(np.clip(round(length / kit.uniform(2.5, 5)), 1, 3)) for length in (width, depth))
     shade = kit.any(kit.colours)
     down, none = np.array([0, 0, -1.0]), np.zeros(3)
     drop = kit.uniform(0.3, max(0.35, height - 2.0))
@@ -275,7 +296,9 @@ def _ceiling_lamps(kit: Kit, kind: str, size: np.ndarray) -> tuple[list[Mesh], l
             place = pose(x, y, height)
             if style in ("panel", "tube"):
                 meshes.append(box((0, 0, -0.02), (*(2 * half), 0.04), (kit.white,) * 5 + (glow,)).transformed(place))
-                lamp = Lamp(np.array([x, y, height - 0.07]), np.array([half[0], 0, 0]), np.array([0, half[1], 0]), down, colour * lit)
+                lamp = Lamp(
+                    np.array([x, y, height - 0.07]), np.array([half[0], 0, 0]), np.array([0, half[1], 0]), down, colour * lit
+                )
             elif style == "dome":
                 meshes.append(ball((x, y, height), (0.2, 0.2, 0.1), glow, 7, 16))
                 lamp = Lamp(np.array([x, y, height - 0.15]), np.array([0.15, 0, 0]), np.array([0, 0.15, 0]), none, colour * lit)
@@ -286,6 +309,8 @@ def _ceiling_lamps(kit: Kit, kind: str, size: np.ndarray) -> tuple[list[Mesh], l
                     ball((0, 0, -drop - 0.16), (0.05, 0.05, 0.06), glow, 6, 10),
                 ]
                 meshes += [part.transformed(place) for part in parts]
-                lamp = Lamp(np.array([x, y, height - drop - 0.26]), np.array([0.06, 0, 0]), np.array([0, 0.06, 0]), none, colour * lit)
+                lamp = Lamp(
+                    np.array([x, y, height - drop - 0.26]), np.array([0.06, 0, 0]), np.array([0, 0.06, 0]), none, colour * lit
+                )
             lamps.append(lamp)
     return meshes, lamps
