@@ -22,7 +22,7 @@ from geoseg_ros.training.data.synthetic.tracer import TracedMesh
 CAMERA = PinholeCamera(96, 72, 80.0, 81.0, 47.5, 35.0, frame_id="camera_optical_frame")
 CLEAN = RoomConfig(camera=CAMERA, duration=0.4, noise=0.0)
 SEEDS = (0, 6, 12, 18)  # of one texture library, which takes a second to make
-WALKED = 210  # a room of that library in which somebody walks through the picture
+WALKED = 264  # a room of that library in which somebody walks through the picture
 PEDESTRIAN = CAMVID_11.index("Pedestrian")
 
 
