@@ -1,4 +1,4 @@
-"""The source of synthetic streets: image pairs with every ground truth, rendered beforehand to a folder."""
+"""The source of synthetic streets and rooms: image pairs with every ground truth, rendered beforehand to a folder."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ class StreetsConfig(PairConfig):
 
 
 class Streets(Source):
-    """Pairs with image, previous, K, depth, semantic (camvid_11), flow, motion and previous_from_current; or single
-    frames with image, K, depth and semantic.
+    """Pairs with image, previous, K, depth, semantic (camvid_11; in rooms people alone, all else 255, ignored), flow, motion
+    and previous_from_current; or single frames with image, K, depth and semantic.
 
     The stored flow is that of neighbouring frames. At other strides it is the rigid flow of depth and pose,
     unknown on moving objects; at stride 0 nothing moves.
