@@ -8,6 +8,7 @@ import os
 import pickle
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -142,6 +143,9 @@ def test_rooms_are_stored_and_read_like_streets(tmp_path):
     settings = StreetsConfig("synthetic", "rooms", batch=2)
     batch = Streets(settings, AugmentConfig(), (224, 160), tmp_path / "rooms").batch(np.random.default_rng(0))
     assert (batch["semantic"] == 255).mean() > 0.5
+    unlabelled = replace(settings, semantic=False, pairs=False)
+    batch = Streets(unlabelled, AugmentConfig(), (224, 160), tmp_path / "rooms").batch(np.random.default_rng(0))
+    assert "semantic" not in batch
     assert batch["depth"].shape == (2, 1, 160, 224) and np.isfinite(batch["depth"]).mean() > 0.5
     with pytest.raises(ConfigError, match="shows rooms, expected streets"):
         generate_dataset(tmp_path / "rooms", 1, 2, workers=1)

@@ -17,9 +17,11 @@ from geoseg_ros.training.data.synthetic.dataset import StoredFrame, SyntheticDat
 
 @dataclass(frozen=True)
 class StreetsConfig(PairConfig):
-    """A folder written by training/data/synthetic/dataset.py; without ``pairs`` its single frames."""
+    """A folder written by training/data/synthetic/dataset.py; without ``pairs`` its single frames. ``semantic``: false leaves
+    its labels out, as rooms want it: people are all that they label, and nothing there is known not to be one."""
 
     pairs: bool = True
+    semantic: bool = True
 
 
 class Streets(Source):
@@ -49,8 +51,9 @@ class Streets(Source):
             "image": np.asarray(frame.image),
             "K": frame.camera.matrix,
             "depth": frame.depth.astype(np.float32),
-            "semantic": np.asarray(frame.semantic),
         }
+        if self.config.semantic:
+            still["semantic"] = np.asarray(frame.semantic)
         if not self.config.pairs:
             return still
         previous = self._dataset.frame(sequence, current - stride)
