@@ -21,8 +21,14 @@ from geoseg_ros.labels import CAMVID_11  # noqa: E402
 from geoseg_ros.networks import create_network  # noqa: E402
 from geoseg_ros.perception import ALL_OUTPUTS, Perception  # noqa: E402
 from geoseg_ros.pipeline import Pipeline  # noqa: E402
-from geoseg_ros.training.data.synthetic import StreetConfig, SyntheticFrame, SyntheticStreet  # noqa: E402
-from geoseg_ros.training.evaluation import street_cache, synthetic  # noqa: E402
+from geoseg_ros.training.data.synthetic import (  # noqa: E402
+    RoomConfig,
+    StreetConfig,
+    SyntheticFrame,
+    SyntheticRoom,
+    SyntheticStreet,
+)
+from geoseg_ros.training.evaluation import synthetic, world_cache  # noqa: E402
 from geoseg_ros.training.evaluation.flow import dis_flow  # noqa: E402
 from geoseg_ros.training.evaluation.suite import Bench, SuiteResult  # noqa: E402
 from geoseg_ros.training.metrics.depth import depth_scores  # noqa: E402
@@ -51,7 +57,7 @@ def small(monkeypatch, tmp_path):
     monkeypatch.setattr(synthetic, "STREETS", 2)
     monkeypatch.setattr(synthetic, "FRAMES", FRAMES)
     monkeypatch.setattr(synthetic, "default_config", config)
-    monkeypatch.setattr(street_cache.tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setattr(world_cache.tempfile, "tempdir", str(tmp_path))
     return tmp_path
 
 
@@ -71,8 +77,8 @@ class Oracle:
 
     labels = CAMVID_11
 
-    def __init__(self, streets: dict[int, list[SyntheticFrame]], scale: float) -> None:
-        self.frames = [frame for street in streets.values() for frame in street]
+    def __init__(self, worlds: dict[int, list[SyntheticFrame]], scale: float) -> None:
+        self.frames = [frame for frames in worlds.values() for frame in frames]
         self.scale = scale
         self.resets = 0
         self._previous: SyntheticFrame | None = None
@@ -188,32 +194,48 @@ def test_a_segmenter_is_judged_by_its_semantics_alone(small, streets):
     assert result.frames == 2 * FRAMES and set(result.per_class) == set(CAMVID_11.names)
 
 
+def test_rooms_are_judged_without_semantics(small, monkeypatch):
+    room = RoomConfig(camera=CAMERA, duration=FRAMES / 10)
+    seeds = [synthetic.FIRST_SEED, synthetic.FIRST_SEED + 1]
+    rooms = {seed: list(SyntheticRoom(seed, room).frames(FRAMES)) for seed in seeds}
+    monkeypatch.setattr(synthetic, "ROOMS", 2)
+    monkeypatch.setattr(synthetic, "room_config", lambda seed: room)
+    bench = Bench(Oracle(rooms, scale=0.5), Path(), None, lambda items, total, description: iter(items))
+    result = synthetic.synthetic_rooms(bench)
+    scores = values(result)
+    assert result.frames == 2 * FRAMES and result.per_class == {} and result.confusion is None and result.sections == []
+    assert scores["depth AbsRel, median-scaled"] == pytest.approx(0.0, abs=1e-5)
+    assert scores["depth AbsRel, metric"] == pytest.approx(0.5, abs=1e-3)
+    assert scores["flow EPE"] == pytest.approx(0.0, abs=1e-5)
+    assert not any("semantic" in name for name in scores)
+
+
 def test_a_limit_counts_frames(small, streets):
     assert run(Oracle(streets, 1.0), limit=FRAMES + 2).frames == FRAMES + 2
 
 
 def test_streets_are_rendered_once_and_a_damaged_file_again(small, streets, monkeypatch):
-    folder = street_cache.cache_folder()
+    folder = world_cache.cache_folder()
     assert folder.stat().st_mode & 0o777 == 0o700
     seed = synthetic.FIRST_SEED
-    first = street_cache.street_frames(seed, config(seed), FRAMES, folder)
+    first = world_cache.world_frames(seed, config(seed), FRAMES, folder)
     (file,) = folder.iterdir()
     file.write_bytes(file.read_bytes()[:1000])
-    again = street_cache.street_frames(seed, config(seed), FRAMES, folder)
-    monkeypatch.setattr(street_cache, "SyntheticStreet", None)
-    loaded = street_cache.street_frames(seed, config(seed), FRAMES, folder)
+    again = world_cache.world_frames(seed, config(seed), FRAMES, folder)
+    monkeypatch.setattr(world_cache, "SyntheticStreet", None)
+    loaded = world_cache.world_frames(seed, config(seed), FRAMES, folder)
     for frames in (first, again, loaded):
         for frame, truth in zip(frames, streets[seed], strict=True):
             assert (frame.index, frame.stamp) == (truth.index, truth.stamp)
-            for name in street_cache.ARRAYS:
+            for name in world_cache.ARRAYS:
                 np.testing.assert_array_equal(getattr(frame, name), getattr(truth, name))
     with pytest.raises(TypeError):
-        street_cache.street_frames(seed + 1, config(seed), FRAMES, folder)
+        world_cache.world_frames(seed + 1, config(seed), FRAMES, folder)
 
 
 def test_a_cache_folder_of_somebody_else_is_refused(small, tmp_path):
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
-    (tmp_path / f"geoseg_ros-streets-{os.getuid()}").symlink_to(elsewhere)
+    (tmp_path / f"geoseg_ros-worlds-{os.getuid()}").symlink_to(elsewhere)
     with pytest.raises(ConfigError, match="expected a folder of user"):
-        street_cache.cache_folder()
+        world_cache.cache_folder()

@@ -40,6 +40,7 @@ SUITES = {
     "flow_middlebury": Suite("flow", "flow_middlebury", "flow_middlebury"),
     "davis": Suite("motion", "davis", "davis_moving_objects"),
     "synthetic_cameras": Suite("synthetic", "synthetic_cameras", None),
+    "synthetic_rooms": Suite("synthetic", "synthetic_rooms", None),
 }
 
 

@@ -15,14 +15,14 @@ import numpy as np
 
 from geoseg_ros.errors import ConfigError
 from geoseg_ros.training.data import synthetic
-from geoseg_ros.training.data.synthetic import StreetConfig, SyntheticFrame, SyntheticStreet
+from geoseg_ros.training.data.synthetic import RoomConfig, StreetConfig, SyntheticFrame, SyntheticRoom, SyntheticStreet
 
 ARRAYS = tuple(field.name for field in fields(SyntheticFrame) if field.name not in ("index", "stamp"))
 
 
 def cache_folder() -> Path:
     """A folder of this user alone under the temporary folder; ConfigError when somebody else made it."""
-    folder = Path(tempfile.gettempdir()) / f"geoseg_ros-streets-{os.getuid()}"
+    folder = Path(tempfile.gettempdir()) / f"geoseg_ros-worlds-{os.getuid()}"
     folder.mkdir(mode=0o700, exist_ok=True)
     status = folder.lstat()
     if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.getuid():
@@ -32,18 +32,18 @@ def cache_folder() -> Path:
     return folder
 
 
-def street_frames(seed: int, config: StreetConfig, frames: int, folder: Path) -> list[SyntheticFrame]:
-    """The first ``frames`` frames of a street, from ``folder`` where an equal one was rendered before.
+def world_frames(seed: int, config: StreetConfig | RoomConfig, frames: int, folder: Path) -> list[SyntheticFrame]:
+    """The first ``frames`` frames of a street or a room, from ``folder`` where an equal one was rendered before.
 
     The file's name holds a digest of the renderer's source, the seed and the configuration: a changed
     renderer never meets an old picture.
     """
     key = hashlib.sha256(f"{_source_digest()} {seed} {config} {frames}".encode()).hexdigest()[:24]
-    path = folder / f"street-{seed}-{key}.npz"
+    path = folder / f"world-{seed}-{key}.npz"
     stored = _load(path)
     if stored is None:
-        rendered = SyntheticStreet(seed, config)
-        stored = [rendered.frame(i) for i in range(frames)]
+        world = SyntheticRoom(seed, config) if isinstance(config, RoomConfig) else SyntheticStreet(seed, config)
+        stored = [world.frame(i) for i in range(frames)]
         _save(stored, path)
     return stored
 
