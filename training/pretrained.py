@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from geoseg_ros.bundle import MAX_FILE_BYTES, METADATA_KEY, load_bundle
 from geoseg_ros.errors import ConfigError
 from geoseg_ros.training.config import Recipe
-from geoseg_ros.training.data.source import find_data
+from geoseg_ros.training.model_file import model_file
 
 ENCODER = "encoder."
 TORCH_SUFFIXES = (".pt", ".pth")
@@ -23,7 +23,7 @@ TORCH_SUFFIXES = (".pt", ".pth")
 def initialise(network: nn.Module, recipe: Recipe) -> tuple[str, list[dict[str, Any]]]:
     """Copy the weights of the file ``recipe.init`` where name and shape match; returns the report of
     the match, and the runs that made that file: name, steps and git commit of each, oldest first."""
-    path = Path(recipe.init) if Path(recipe.init).exists() else find_data(recipe.init, recipe.data_root)
+    path = model_file(recipe.init, recipe.data_root)
     own = network.state_dict()
     found, provenance = load_pretrained(path)
     matching = {

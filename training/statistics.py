@@ -22,13 +22,15 @@ def normalisations(network: nn.Module) -> list[nn.BatchNorm2d]:
 @torch.no_grad()
 def measure_statistics(network: nn.Module, forward: Callable[[Any], Any], batches: Iterable[Any]) -> None:
     """Set the running mean and variance of the network's normalisations, those in training mode, to their means over
-    ``forward`` of all ``batches``."""
+    ``forward`` of all ``batches``. What the batches never reach stays as it is."""
     norms = normalisations(network)
-    momenta = [norm.momentum for norm in norms]
+    before = [(norm.momentum, {name: value.clone() for name, value in norm.state_dict().items()}) for norm in norms]
     for norm in norms:
         norm.reset_running_stats()
         norm.momentum = None  # the plain mean
     for batch in batches:
         forward(batch)
-    for norm, momentum in zip(norms, momenta, strict=True):
+    for norm, (momentum, state) in zip(norms, before, strict=True):
         norm.momentum = momentum
+        if norm.num_batches_tracked == 0:
+            norm.load_state_dict(state)

@@ -29,7 +29,7 @@ def asked(monkeypatch):
         for run in wanted:
             yield run.folder / "bundle.safetensors"
 
-    def judge(model, suites, data, frames):
+    def judge(model, suites, data, frames, folder):
         name, _, rest = model.parent.name.rpartition("_")
         value = 0.4 + BONUS.get(name, -0.01)
         if rest.startswith("weight"):

@@ -13,6 +13,7 @@ from geoseg_ros.training.losses.depth import (
     gradient_matching_loss,
     log_depth_loss,
     relative_depth_loss,
+    scale_drift_loss,
     scale_invariant_loss,
 )
 from geoseg_ros.training.losses.flow import (
@@ -33,7 +34,7 @@ from geoseg_ros.training.losses.pose import (
     translation_loss,
 )
 
-DEPTH_LOSSES = (scale_invariant_loss, log_depth_loss, gradient_matching_loss, relative_depth_loss)
+DEPTH_LOSSES = (scale_invariant_loss, log_depth_loss, gradient_matching_loss, relative_depth_loss, scale_drift_loss)
 
 
 def random(*shape: int, seed: int = 0) -> torch.Tensor:
@@ -61,6 +62,14 @@ def test_relative_depth_loss_is_abs_rel():
     assert relative_depth_loss(predicted, target, far=100.0, inverse=False).item() == pytest.approx(in_sky)
 
 
+def test_scale_may_not_drift_but_shape_may_change():
+    reference = 1 + random(2, 1, 4, 6)
+    swapped = reference.flip(3)
+    assert scale_drift_loss(swapped, reference, inverse=False).item() == pytest.approx(0, abs=1e-12)
+    grown = torch.stack([2 * reference[0], reference[1]])
+    assert scale_drift_loss(grown, reference, inverse=False).item() == pytest.approx(math.log(2) ** 2 / 2)
+
+
 def test_depth_losses_by_hand():
     target = torch.tensor([1.0, 2.0, 4.0, torch.nan, -1.0, torch.inf], dtype=torch.float64).view(1, 1, 1, 6)
     predicted = torch.tensor([math.e, 2.0, 4.0, 9.0, 9.0, 9.0], dtype=torch.float64).view(1, 1, 1, 6)
@@ -68,6 +77,7 @@ def test_depth_losses_by_hand():
     assert scale_invariant_loss(predicted, target, inverse=False).item() == pytest.approx(1 / 3 - 0.5 / 9)
     assert scale_invariant_loss(1 / predicted, target).item() == pytest.approx(1 / 3 - 0.5 / 9)
     assert log_depth_loss(1 / predicted, target).item() == pytest.approx(1 / 3)
+    assert scale_drift_loss(1 / predicted, target).item() == pytest.approx(1 / 9)
     # Along x the known pairs are (1, 0) and (0, 0); two pixels apart there is one, (1, 0); none is vertical.
     assert gradient_matching_loss(1 / predicted, target, scales=1).item() == pytest.approx(1 / 2)
     assert gradient_matching_loss(1 / predicted, target, scales=2).item() == pytest.approx((1 / 2 + 1) / 2)

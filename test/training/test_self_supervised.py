@@ -17,6 +17,7 @@ from geoseg_ros.networks.posenet import CameraHead
 from geoseg_ros.training.config import RECIPES, Recipe, load_recipe
 from geoseg_ros.training.losses.photometric import l1_error, photometric_error
 from geoseg_ros.training.tasks import create_task
+from geoseg_ros.training.tasks.depth_and_pose import follow_depth
 from geoseg_ros.training.tasks.learned_camera import describe_learned_camera, focal_tolerance
 from geoseg_ros.training.tasks.reprojection import Frame, Rule, full_size_depths, reprojection
 
@@ -34,6 +35,7 @@ SYSTEMS = {
     "known_pose": (PHOTOMETRIC, DEPTH_PARTS),
     "semantic_exclusion": (PHOTOMETRIC, DEPTH_PARTS | POSE_PARTS),
     "segdepth": (PHOTOMETRIC | {"boundary"}, DEPTH_PARTS | POSE_PARTS | {"mask_network"}),
+    "adapt": (PHOTOMETRIC | {"scale_drift"}, DEPTH_PARTS | {"depth_head", "pose_head"}),
 }
 
 
@@ -96,8 +98,11 @@ def terms(scalars):
 
 @pytest.mark.parametrize("name", SYSTEMS)
 def test_every_recipe_gives_its_losses_and_reaches_its_parts(name, teacher):
-    changes = [f"crop=[{WIDTH}, {HEIGHT}]", f"network.decoder_widths={WIDTHS}", "optimizer.lr=1e-3"]
+    changes = [f"crop=[{WIDTH}, {HEIGHT}]", "optimizer.lr=1e-3"]
     recipe = load_recipe(name, changes)
+    if recipe.network["name"] == "monodepth":
+        changes.append(f"network.decoder_widths={WIDTHS}")
+        recipe = load_recipe(name, changes)
     if recipe.loss.get("teacher"):
         assert recipe.loss["teacher"] == "default"
         recipe = load_recipe(name, [*changes, f"loss.teacher={teacher}"])
@@ -366,6 +371,34 @@ def test_the_shipped_network_can_be_adapted(loss, parts):
     load_network(bundle)
 
 
+def test_lengths_of_a_pose_follow_its_depth_in_the_gradient_alone():
+    """Depth grows by exp(a): the translation stays as solved, and its derivative by a at 0 is itself."""
+    pose = torch.eye(4).repeat(2, 1, 1)
+    pose[:, :3, 3] = torch.tensor([[0.1, -0.2, 0.9], [0.0, 0.3, 1.5]])
+    growth = torch.zeros(2, requires_grad=True)
+    depth = torch.rand(2, 1, 4, 6).add(1) * growth.exp().view(2, 1, 1, 1)
+    followed = follow_depth(pose, depth)
+    torch.testing.assert_close(followed, pose)
+    for axis in range(3):
+        (slope,) = torch.autograd.grad(followed[:, axis, 3].sum(), growth, retain_graph=True)
+        torch.testing.assert_close(slope, pose[:, axis, 3])
+    (rotation,) = torch.autograd.grad(followed[:, :3, :3].sum() + followed[:, 3].sum(), growth, allow_unused=True)
+    assert rotation is None or not rotation.any()
+
+
+def test_the_distance_driven_teaches_the_shipped_networks_depth():
+    """Told that it drove farther than it thinks, the network must see everything farther away."""
+    trained = perception_task({"scales": 1, "photometric": 0.0, "smoothness": 0.0, "velocity": 1.0})
+    data = triplet()
+    trained.network.train()
+    thought = trained.model.predict(data, ("image",), ("previous", "next"), trained.autocast).poses
+    for source, pose in thought.items():
+        data[f"{source}_distance"] = pose[:, :3, 3].norm(dim=1).detach() * 2
+    loss, _ = trained.step({"drive": data}, 0)
+    loss.backward()
+    assert trained.network.depth_head.predict.bias.grad.item() > 0  # of inverse depth: the step makes it smaller
+
+
 @pytest.mark.parametrize(
     "loss, message", [({}, "scales is 4, expected 1"), ({"scales": 1, "hide_intrinsics": True}, "'monodepth'")]
 )
@@ -384,6 +417,7 @@ def test_pictures_and_bundle_of_every_network(teacher):
     load_network(bundle)
     assert task({"poses": "given"}).bundle({}).provenance["metric"]
     assert task({"velocity": 0.1}).bundle({}).provenance["metric"]
+    assert task({"scale_drift": 0.1, "teacher": teacher}).bundle({}).provenance["metric"]
 
 
 @pytest.mark.parametrize(
@@ -396,6 +430,7 @@ def test_pictures_and_bundle_of_every_network(teacher):
         ({"consistency_mask": True}, {}, "combine: mean"),
         ({"exclude": "dynamic"}, {}, "need a teacher"),
         ({"boundary": 0.1}, {}, "need a teacher"),
+        ({"scale_drift": 1.0}, {}, "need a teacher"),
         ({"velocity_ramp": -1}, {}, "velocity_ramp is -1"),
         ({"eror": "l1"}, {}, "did you mean 'error'"),
         ({"teacher": "nowhere.safetensors"}, {}, "'nowhere.safetensors' is missing"),

@@ -40,6 +40,16 @@ def test_what_is_not_in_training_mode_is_left_alone():
     assert frozen.running_mean.item() == 0 and learning.running_mean.item() == pytest.approx(5, abs=1e-4)
 
 
+def test_what_the_batches_never_reach_keeps_its_statistics():
+    """As the heads of the shipped model that a task leaves idle: in training mode at first, put out of it by the task."""
+    reached, idle = nn.BatchNorm2d(1), nn.BatchNorm2d(1)
+    idle.running_mean.fill_(3.0)
+    idle.running_var.fill_(7.0)
+    measure_statistics(nn.Sequential(reached, idle), reached, [torch.tensor([4.0, 6.0]).view(2, 1, 1, 1)])
+    assert reached.running_mean.item() == pytest.approx(5)
+    assert (idle.running_mean.item(), idle.running_var.item(), idle.momentum) == (3.0, 7.0, 0.1)
+
+
 def test_a_run_keeps_the_statistics_that_it_measured_first(recipe_file, tmp_path):
     recipe = load_recipe(recipe_file)
     fresh = Trainer(recipe)

@@ -106,13 +106,13 @@ def test_a_judgement_is_kept_until_model_or_question_change(tmp_path, monkeypatc
     save_bundle(Bundle("monodepth", {}, CAMVID_11, (64, 32), weights=weights), model)
     expected = {"kitti00": {"a": 0.5, "b": None}}
     for _ in range(2):
-        assert runs.judge(model, ["kitti00", "camvid"], Path(), 7) == expected
+        assert runs.judge(model, ["kitti00", "camvid"], Path(), 7, tmp_path / "run") == expected
     assert asked == [("kitti00", 7), ("camvid", 7)]
-    assert json.loads((tmp_path / "scores.json").read_text())["skipped"] == {"camvid": "no semantics"}
-    runs.judge(model, ["kitti00", "camvid"], Path(), None)
+    assert json.loads((tmp_path / "run/scores.json").read_text())["skipped"] == {"camvid": "no semantics"}
+    runs.judge(model, ["kitti00", "camvid"], Path(), None, tmp_path / "run")
     assert len(asked) == 4
     save_bundle(Bundle("monodepth", {}, CAMVID_11, (32, 32), weights=weights), model)
-    runs.judge(model, ["kitti00", "camvid"], Path(), None)
+    runs.judge(model, ["kitti00", "camvid"], Path(), None, tmp_path / "run")
     assert len(asked) == 6
 
 
@@ -138,7 +138,8 @@ def test_the_segdepth_study_runs_both_variants_with_every_seed(tmp_path, monkeyp
         trained.append((recipe, folder.name, "loss.boundary=0.0" in overrides, overrides[-1]))
         return folder / "bundle.safetensors"
 
-    def judge(model, suites, data, frames):
+    def judge(model, suites, data, frames, folder):
+        assert folder == model.parent
         rel = 0.3 if "without" in model.parent.name else 0.27
         return {"synthetic": {segdepth.ABS_REL: rel + 0.01 * int(model.parent.name[-1])}}
 
@@ -163,9 +164,14 @@ def test_the_depth_study_lists_methods_and_learned_cameras(tmp_path, monkeypatch
     weights = create_network("monodepth", {"decoder_widths": [4] * 5}).state_dict()
     camera = {"fx": 233.4, "fy": 240.1, "tolerance": {"fx": 12.4, "fy": None}, "verdict": "weak: fy"}
 
-    def train(method, overrides, folder, processes):
+    started_from_nothing = []
+
+    def train(recipe, overrides, folder, processes):
+        assert "steps=600" in overrides
+        if "init=null" in overrides:
+            started_from_nothing.append((recipe, folder.name))
         folder.mkdir()
-        provenance = {"learned_camera": camera} if method == "learned_intrinsics" else {}
+        provenance = {"learned_camera": camera} if recipe == "learned_intrinsics" else {}
         bundle = Bundle("monodepth", {}, CAMVID_11, (64, 32), provenance=provenance, weights=weights)
         save_bundle(bundle, folder / "bundle.safetensors")
         return folder / "bundle.safetensors"
@@ -174,8 +180,9 @@ def test_the_depth_study_lists_methods_and_learned_cameras(tmp_path, monkeypatch
     monkeypatch.setattr(depth_methods, "judge", lambda *_: {"kitti00": {depth_methods.SCALE: 1.02}})
     assert depth_methods.main(["--out", str(tmp_path / "study"), "--data", str(tmp_path)]) == 0
     text = capsys.readouterr().out
-    for method in depth_methods.METHODS:
-        assert f"| {method} | – |" in text
+    for row in ("installed model", *depth_methods.METHODS):
+        assert f"| {row} | – |" in text
+    assert started_from_nothing == [("monodepth2", "monodepth2_from_nothing")]
     assert "learned_intrinsics: fx 233.4 ± 12, fy 240.1 ± ∞ pixels (weak: fy)" in text
     record = json.loads((tmp_path / "study/table.json").read_text())
     assert record["methods"]["learned_intrinsics"]["learned_camera"] == camera

@@ -88,6 +88,15 @@ def relative_depth_loss(
     return masked_mean(difference.clamp(max=LARGEST_LOG).expm1().abs(), known)
 
 
+def scale_drift_loss(prediction: Tensor, reference: Tensor, inverse: bool = True) -> Tensor:
+    """Mean over images of mean(δ)², δ = log difference to a reference depth in metres: the scale must stay, the shape may go.
+
+    The opposite of what ``scale_invariant_loss`` with λ = 1 sees.
+    """
+    difference, known = log_depth_difference(prediction, reference, inverse=inverse)
+    return (difference.sum((1, 2, 3)) / known.sum((1, 2, 3)).clamp(min=1)).square().mean()
+
+
 def gradient_matching_loss(
     prediction: Tensor,
     target: Tensor,

@@ -1,9 +1,11 @@
 """Self-supervised depth side by side: the seed's plain L1, Monodepth2, SC-SfMLearner, learned intrinsics, velocity-supervised
-scale, each trained from nothing on the same 800 frames and judged on streets, rooms and drives that none has seen.
+scale, each trained on the same 800 frames and judged on streets, rooms and drives that none of them has seen.
 
     python -m geoseg_ros.training.studies.depth_methods --out runs/depth_methods
 
-Goes on where it was stopped; writes table.md and table.json to the folder.
+As the published systems start from an encoder that knows ImageNet, these start from the installed model's; one starts from
+nothing. The first row is the installed model itself, which learned from labelled streets as well. Goes on where it was
+stopped; writes table.md and table.json to the folder.
 """
 
 from __future__ import annotations
@@ -13,12 +15,22 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from geoseg_ros.bundle import load_bundle
+from geoseg_ros.bundle import default_bundle_path, load_bundle
 from geoseg_ros.training.studies.arguments import print_study, study_parser
 from geoseg_ros.training.studies.runs import judge, train_to_end
 from geoseg_ros.training.studies.table import Column, markdown, save
 
-METHODS = ("plain_l1", "monodepth2", "sc_sfmlearner", "learned_intrinsics", "velocity_scale")
+PROTOCOL = ("steps=600",)
+METHODS = {
+    "plain_l1": ("plain_l1", ()),
+    "monodepth2_from_nothing": ("monodepth2", ("init=null",)),
+    "monodepth2": ("monodepth2", ()),
+    "sc_sfmlearner": ("sc_sfmlearner", ()),
+    "learned_intrinsics": ("learned_intrinsics", ()),
+    "velocity_scale": ("velocity_scale", ()),
+}
+"""Row of the table → recipe and what changes in it."""
+INSTALLED = "installed model"
 ABS_REL, DELTA = "depth AbsRel, median-scaled", "depth δ < 1.25, median-scaled"
 ALIGNED, SCALE = "translation error, aligned", "translation scale, median"
 DRIVES = {"kitti00": "KITTI 00", "kitti07": "KITTI 07"}
@@ -45,10 +57,12 @@ def compare(
     folder: Path, methods: Sequence[str], overrides: Sequence[str], processes: int, data: Path, frames: int | None
 ) -> str:
     """Train and judge every method under ``folder``; returns the table as Markdown."""
-    rows, content = {}, {}
+    installed = judge(default_bundle_path(), SUITES, data, frames, folder / INSTALLED)
+    rows, content = {INSTALLED: [column.of(installed) for column in COLUMNS]}, {INSTALLED: {"scores": installed}}
     for method in methods:
-        model = train_to_end(method, overrides, folder / method, processes)
-        scores = judge(model, SUITES, data, frames)
+        recipe, changes = METHODS[method]
+        model = train_to_end(recipe, [*PROTOCOL, *changes, *overrides], folder / method, processes)
+        scores = judge(model, SUITES, data, frames, model.parent)
         rows[method] = [column.of(scores) for column in COLUMNS]
         content[method] = {"scores": scores, **_camera(model)}
         text = markdown(COLUMNS, rows, "trained on KITTI 00, frames 0–799") + _cameras(content)
@@ -79,7 +93,8 @@ def _pixels(tolerance: float | None) -> str:
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command line; 0 when the table is written."""
     parser = study_parser("depth_methods", __doc__)
-    parser.add_argument("--methods", nargs="+", default=METHODS, help="recipes to compare (default: %(default)s)")
+    text = f"of {', '.join(METHODS)} (default: all)"
+    parser.add_argument("--methods", nargs="+", choices=METHODS, default=tuple(METHODS), metavar="METHOD", help=text)
     return print_study(
         parser, arguments, lambda a: compare(a.out, a.methods, a.set, a.processes, a.data, a.frames)
     )

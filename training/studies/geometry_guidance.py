@@ -156,7 +156,7 @@ class Study:
     def results(self, runs: Sequence[Run]) -> Iterator[Result]:
         """Of every run in turn."""
         for model in train_all(runs, self.args.processes, self.args.jobs):
-            yield Result(model, judge(model, (SUITE,), self.args.data, self.args.frames))
+            yield Result(model, judge(model, (SUITE,), self.args.data, self.args.frames, model.parent))
 
     def sweep(self, names: Sequence[str]) -> dict[str, dict[float, float]]:
         """Mean IoU by weight of every method that has one."""

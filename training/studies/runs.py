@@ -84,12 +84,12 @@ def train_to_end(recipe: str, overrides: Sequence[str], folder: Path, processes:
     return model
 
 
-def judge(model: Path, suites: Sequence[str], data: Path, frames: int | None) -> Scores:
-    """What the suites say of a model file; kept beside it, and asked again only where the model or the question changed."""
+def judge(model: Path, suites: Sequence[str], data: Path, frames: int | None, folder: Path) -> Scores:
+    """What the suites say of a model file; kept in ``folder``, and asked again only where the model or the question changed."""
     question = {
         "model": hashlib.sha256(model.read_bytes()).hexdigest(), "suites": list(suites), "frames": frames
     }  # fmt: skip
-    file = model.parent / SCORES
+    file = folder / SCORES
     if file.exists():
         known = json.loads(file.read_text())
         if known.get("question") == question:
@@ -104,5 +104,6 @@ def judge(model: Path, suites: Sequence[str], data: Path, frames: int | None) ->
             skipped[suite] = str(reason)
             continue
         scores[suite] = {s.name: s.value if math.isfinite(s.value) else None for s in result.scores}
+    folder.mkdir(parents=True, exist_ok=True)
     write_json({"question": question, "scores": scores, "skipped": skipped}, file)
     return scores

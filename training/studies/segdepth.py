@@ -20,7 +20,7 @@ from geoseg_ros.training.studies.runs import Scores, judge, train_to_end
 from geoseg_ros.training.studies.table import Column, Spread, markdown, save
 
 RECIPE = "segdepth"
-PROTOCOL = ("steps=400", "schedule.warmup=20", "checkpoint_every=100")
+PROTOCOL = ("steps=250", "schedule.warmup=20", "checkpoint_every=100")
 VARIANTS = {"without": ("loss.boundary=0.0",), "with": ()}
 ABS_REL, DELTA = "depth AbsRel, median-scaled", "depth δ < 1.25, median-scaled"
 COLUMNS = tuple(
@@ -43,7 +43,7 @@ def study(
         for variant, changes in VARIANTS.items():
             settings = [*PROTOCOL, *overrides, *changes, f"seed={seed}"]
             model = train_to_end(RECIPE, settings, folder / f"{variant}_seed{seed}", processes)
-            scores[variant].append(judge(model, SUITES, data, frames))
+            scores[variant].append(judge(model, SUITES, data, frames, model.parent))
     text = summary(scores)
     save(folder, text, {"seeds": seeds, "scores": scores})
     return text

@@ -145,8 +145,20 @@ class _PerceptionAnswers:
                 states = network.flow_head.describe(features, images)
                 current, *others = (tuple(_part(s, row, len(names)) for s in states) for row in range(len(names)))
                 for source, state in zip(sources, others):
-                    poses[source] = network.flow_and_pose(current, state, depths[CURRENT], intrinsics)[1][-1]
+                    pose = network.flow_and_pose(current, state, depths[CURRENT], intrinsics)[1][-1]
+                    poses[source] = follow_depth(pose, depths[CURRENT])
         return Prediction({frame: [1 / double_depth(depth)] for frame, depth in depths.items()}, poses, intrinsics)
+
+
+def follow_depth(pose: Tensor, depth: Tensor) -> Tensor:
+    """The pose B×4×4, unchanged, but its translation grows in the gradient as the depth B×1×h×w that it was solved with does.
+
+    The network's pose takes depth as given. Were it a constant for the loss as well, any bias of it would change the depth, the
+    next pose with it, and so on without end; and a loss on the distance driven would not reach the depth.
+    """
+    log_scale = depth.log().mean((1, 2, 3))
+    growth = (log_scale - log_scale.detach()).exp().view(-1, 1, 1)
+    return torch.cat([pose[..., :3], pose[..., 3:] * torch.cat([growth.expand(-1, 3, 1), torch.ones_like(growth)], 1)], 2)
 
 
 def _part(stacked: Tensor, index: int, count: int) -> Tensor:

@@ -38,10 +38,10 @@ from geoseg_ros.training.losses.geometry_guidance import holistic_guidance, per_
 from geoseg_ros.training.losses.jaccard import semantic_jaccard_loss
 from geoseg_ros.training.losses.segmentation import cross_entropy, median_frequency_weights, ohem_cross_entropy
 from geoseg_ros.training.losses.shared_class import frozen_depth_regulariser
+from geoseg_ros.training.model_file import model_file
 from geoseg_ros.training.schema import convert, parse
 from geoseg_ros.training.tasks import DATA_LICENCE, Batch, register_task
 from geoseg_ros.training.tasks.source_labels import SourceLabels
-from geoseg_ros.training.tasks.teacher import model_file
 
 GUIDANCE = {
     "holistic": holistic_guidance,

@@ -28,6 +28,7 @@ from geoseg_ros.networks.encoder import STRIDE
 from geoseg_ros.projection import invert_pose
 from geoseg_ros.training.config import Recipe
 from geoseg_ros.training.losses.boundary import boundary_loss, boundary_weights
+from geoseg_ros.training.losses.depth import scale_drift_loss
 from geoseg_ros.training.losses.pose import velocity_loss
 from geoseg_ros.training.losses.smoothness import mean_normalise, multi_scale_smoothness
 from geoseg_ros.training.schema import parse
@@ -49,7 +50,8 @@ class SelfSupervisedLoss:
     disparity, each at full size when compared (Monodepth2). ``both_directions``: every source is also synthesised from the
     frame. ``poses``: the network's, or those that the data gives. ``hide_intrinsics``: the network's camera is used even where
     the data knows it. ``teacher``: a ``perception`` model file, or ``default``; ``exclude`` leaves out what it calls of a dynamic
-    class, or moving by itself. ``velocity`` grows over its first ``velocity_ramp`` steps.
+    class, or moving by itself; ``scale_drift`` holds the scale of depth to the teacher's. ``velocity`` grows over its first
+    ``velocity_ramp`` steps.
     """
 
     error: Literal["ssim_l1", "l1"] = "ssim_l1"
@@ -68,6 +70,7 @@ class SelfSupervisedLoss:
     geometry: float = 0.0
     velocity: float = 0.0
     velocity_ramp: int = 0
+    scale_drift: float = 0.0
     boundary: float = 0.0
 
     def __post_init__(self) -> None:
@@ -75,8 +78,8 @@ class SelfSupervisedLoss:
             raise ConfigError("velocity is a loss on learned poses, but poses is 'given'; expected velocity 0")
         if self.consistency_mask and self.combine == "minimum":
             raise ConfigError("consistency_mask weighs each source on its own; expected combine: mean")
-        if self.teacher is None and (self.exclude != "nothing" or self.boundary):
-            raise ConfigError("exclude and boundary need a teacher, a model file with semantics; teacher is null")
+        if self.teacher is None and (self.exclude != "nothing" or self.boundary or self.scale_drift):
+            raise ConfigError("exclude, boundary and scale_drift need a teacher, a perception model file; teacher is null")
         if self.velocity_ramp < 0:
             raise ConfigError(f"velocity_ramp is {self.velocity_ramp}, expected 0 or more steps")
 
@@ -93,7 +96,7 @@ class SelfSupervisedLoss:
     @property
     def metric(self) -> bool:
         """Whether training says what a metre is."""
-        return self.poses == "given" or self.velocity > 0
+        return self.poses == "given" or self.velocity > 0 or self.scale_drift > 0
 
 
 @register_task("self_supervised")
@@ -177,6 +180,10 @@ class SelfSupervisedTask:
         if loss.velocity:
             velocity = [velocity_loss(poses[s], self._distance(name, data, s)) for s in sources]
             losses["velocity"] = torch.stack(velocity).mean()
+        if loss.scale_drift:
+            with self.autocast():
+                reference = self.teacher.depth(data[f"{CURRENT}_clean"], data["K"])
+            losses["scale_drift"] = scale_drift_loss(frames[CURRENT].depths[0], reference, inverse=False)
         if loss.boundary:
             losses["boundary"] = self._boundary(data, prediction)
         return losses
