@@ -64,8 +64,10 @@ class TopDownDecoder(nn.Module):
 
 
 class DenseHead(nn.Module):
-    """One task's prediction, B×out_channels×H/2×W/2, raw (no activation), by a convolution of the type ``last``; positions as in
-    :class:`TopDownDecoder`."""
+    """One task's prediction, B×out_channels×H/2×W/2, raw (no activation), by a convolution of the type ``last``.
+
+    Positions as in :class:`TopDownDecoder`.
+    """
 
     width = 24
 

@@ -3,7 +3,7 @@
     mean of |d − shift(d)| ⊙ (1 − |ψ(s) − ψ(shift(s))|) along x, and the same along y
 
 ψ is 1 for a pixel's most probable class and 0 for the others. |ψ − ψ'| is half the sum over classes: 0 where two neighbours
-share their class, 1 where not, so that 1 − |ψ − ψ'| = Σ_c ψ_c ψ'_c. Disparity is mean-normalised, so that its scale earns nothing.
+share their class, 1 where not, so that 1 − |ψ − ψ'| = Σ_c ψ_c ψ'_c. Disparity is mean-normalised: its scale earns nothing.
 
 ψ has no gradient: as published, the loss teaches disparity. Beside the depth of a frozen network that would teach nobody, so
 that there, and only there, ψ passes its gradient straight through to the probabilities (Bengio et al. 2013): where disparity

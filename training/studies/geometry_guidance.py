@@ -3,11 +3,11 @@
     python -m geoseg_ros.training.studies.geometry_guidance --protocol small --processes 1 --jobs 2
     python -m geoseg_ros.training.studies.geometry_guidance --protocol full --processes 1
 
-Rows: the baseline; L_p and L_h (Papadopoulos et al.) and Chen's regulariser with the depth of the installed model; Chen's with
-multitask depth; Klingner; Novosel. First each weight that is nobody's published constant is swept from 0.01 to 10 by runs of half
-the length with a seed of their own, and the best on CamVid val is kept; then every row trains with every seed. Runs of one seed
-start from the same segmenter and see the same crops of CamVid's training split, so that differences are taken seed by seed.
-Weights are chosen, and rows judged, on the same val clip, which flatters whatever has a weight.
+Rows: the baseline; L_p and L_h (Papadopoulos et al.) and Chen's regulariser with the depth of a frozen model (--guide); Chen's
+with multitask depth; Klingner; Novosel. First each weight that is nobody's published constant is swept from 0.01 to 10, by
+runs of half the length with a seed of their own, and the best on CamVid val is kept; then every row trains with every seed.
+Runs of one seed start from the same segmenter and see the same crops of CamVid's training split, so that differences are taken
+seed by seed. Weights are chosen, and rows judged, on the same val clip, which flatters whatever has a weight.
 
 Goes on where it was stopped; writes table.md and table.json to OUT/PROTOCOL.
 """
@@ -52,12 +52,13 @@ class Method:
     multitask: bool = False
 
 
-GUIDED = ("bisenet_camvid_holistic", ("loss.guidance.ramp=0",), ("loss.guidance.weight",))
+GUIDED = "bisenet_camvid_holistic"
+AT_ONCE, GUIDANCE_WEIGHT = "loss.guidance.ramp=0", ("loss.guidance.weight",)
 METHODS = {
     "baseline": Method("baseline", "bisenet_camvid"),
-    "per_class": Method("L_p, pretrained depth", GUIDED[0], (*GUIDED[1], "loss.guidance.form=per_class"), GUIDED[2]),
-    "holistic": Method("L_h, pretrained depth", *GUIDED),
-    "chen": Method("Chen, pretrained depth", GUIDED[0], (*GUIDED[1], "loss.guidance.form=shared_class"), GUIDED[2]),
+    "per_class": Method("L_p, pretrained depth", GUIDED, (AT_ONCE, "loss.guidance.form=per_class"), GUIDANCE_WEIGHT),
+    "holistic": Method("L_h, pretrained depth", GUIDED, (AT_ONCE, "loss.guidance.form=holistic"), GUIDANCE_WEIGHT),
+    "chen": Method("Chen, pretrained depth", GUIDED, (AT_ONCE, "loss.guidance.form=shared_class"), GUIDANCE_WEIGHT),
     "chen_multitask": Method(
         "Chen, multitask depth", "bisenet_camvid_chen_multitask", swept=("loss.shared_class",), multitask=True
     ),
@@ -67,8 +68,8 @@ METHODS = {
 SUBJECT = "holistic"
 """The row that the others are compared with."""
 PUBLISHED = (
-    "Published (ApolloScape, 832×256, BiSeNet on ResNet-50, one run each), mean IoU in %: baseline 39.557, L_h 40.597, Chen with "
-    "pretrained depth 39.610 and with multitask depth 38.153, Novosel 37.683, Klingner 34.318; 6.2 ms.\n"
+    "Published (ApolloScape, 832×256, BiSeNet on ResNet-50, one run each), mean IoU in %: baseline 39.557, L_h 40.597, Chen "
+    "with pretrained depth 39.610 and with multitask depth 38.153, Novosel 37.683, Klingner 34.318; 6.2 ms.\n"
 )
 
 
@@ -148,6 +149,7 @@ class Study:
         method, protocol = METHODS[name], self.protocol
         settings = [*protocol.settings, f"network.encoder={self.encoder}", *method.changes]
         settings += protocol.drive if method.multitask else ()
+        settings += [f"loss.guidance.model={self.args.guide}"] if method.recipe == GUIDED else []
         settings += [f"{key}={weight}" for key in method.swept] if weight is not None else []
         settings += [f"steps={steps}", f"seed={seed}", *self.args.set]
         folder = f"{name}_weight{weight:g}" if seed == SWEEP_SEED else f"{name}_seed{seed}"
@@ -257,6 +259,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--jobs", type=int, default=1, metavar="N", help="runs that train at a time (default: %(default)s)")
     text = "length of a run, half of it in the sweep (default: the protocol's)"
     parser.add_argument("--steps", type=int, metavar="N", help=text)
+    text = "model file whose depth guides, or default, the installed one (default: %(default)s)"
+    parser.add_argument("--guide", default="default", metavar="MODEL", help=text)
     text = "rows, of %(choices)s (default: all)"
     parser.add_argument("--methods", nargs="+", choices=tuple(METHODS), default=tuple(METHODS), metavar="ROW", help=text)
     return print_study(parser, arguments, study)

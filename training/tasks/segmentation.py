@@ -56,8 +56,9 @@ TASK_KEYS = ("name", "input_size")
 class GuidanceConfig:
     """Guidance by the depth of the model file ``model`` (or ``default``).
 
-    ``form``: L_h (holistic), L_p (per_class) or Chen et al.'s regulariser (shared_class). Its ``weight`` λ is 0 before step ``start`` and grows linearly over the next
-    ``ramp`` steps. ``cache``: folder of the computed depth (default $GEOSEG_CACHE, else the user's).
+    ``form``: L_h (holistic), L_p (per_class) or Chen et al.'s regulariser (shared_class). Its ``weight`` λ is 0 before step
+    ``start`` and grows linearly over the next ``ramp`` steps. ``cache``: folder of the computed depth (default $GEOSEG_CACHE,
+    else the user's).
     """
 
     model: str
