@@ -92,7 +92,7 @@ PROTOCOLS = {
     # 0.52 to 0.88 of the picture's size in training, 0.69 at run time; KITTI 00 keeps its size.
     "small": Protocol(
         ("lite",),
-        300,
+        400,
         (
             *SHARED,
             "crop=[192, 128]",
@@ -103,7 +103,7 @@ PROTOCOLS = {
             "statistics_batches=20",
             "checkpoint_every=200",
         ),
-        (),
+        ("loss.scales=2",),
     ),
     "full": Protocol(
         ("resnet18", "resnet50"),
