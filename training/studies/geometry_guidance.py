@@ -211,7 +211,8 @@ def study(args: argparse.Namespace) -> str:
             "sweep": {name: {str(w): s if math.isfinite(s) else None for w, s in by.items()} for name, by in found.items()},
             "weights": weights,
             "scores": {name: [result.scores.get(SUITE) for result in results] for name, results in rows.items()},
-            "milliseconds and million parameters": costs,
+            "milliseconds": {name: milliseconds for name, (milliseconds, _) in costs.items()},
+            "million_parameters": {name: parameters for name, (_, parameters) in costs.items()},
         }
     text = "\n".join([*texts, PUBLISHED])
     folder.mkdir(exist_ok=True)
