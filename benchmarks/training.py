@@ -154,11 +154,10 @@ def time_recipe(name: str, overrides: Sequence[str], data: Path, args: argparse.
 
 def time_steps(recipe: Any, batch: int) -> Timing:
     """All steps of a recipe, as its training would do them, without logging; the first ones warm up."""
-    from geoseg_ros.training.data.loader import step_batches
     from geoseg_ros.training.trainer import Trainer
 
     trainer = Trainer(recipe)
-    batches = step_batches(trainer.sources, recipe.seed, 0, recipe.steps, recipe.workers)
+    batches = trainer.batches(0, recipe.steps)
     timing = Timing(batch)
     for step in range(recipe.steps):
         began = time.perf_counter()

@@ -15,10 +15,12 @@ TRUTH = {
 TRUTH_ODOMETRY = "gt/odom"
 
 
-def truth_topics(topics: Iterable[str]) -> dict[str, str]:
-    """Of a bag's topics those that hold ground truth, by the names of :data:`TRUTH`."""
+def truth_topics(topics: Iterable[str], label_topic: str | None = None) -> dict[str, str]:
+    """Of a bag's topics those that hold ground truth, by the names of :data:`TRUTH`; that of semantics is ``label_topic`` where
+    it is given, whether the bag has it or not."""
     names = list(topics)
-    return {name: topic for name, ending in TRUTH.items() if (topic := _ending(names, ending))}
+    found = {name: topic for name, ending in TRUTH.items() if (topic := _ending(names, ending))}
+    return found if label_topic is None else {**found, "semantic": label_topic}
 
 
 def true_odometry(topics: Iterable[str]) -> str | None:

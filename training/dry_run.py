@@ -19,7 +19,7 @@ def dry_run(recipe: Recipe) -> str:
     began = time.perf_counter()
     trainer = Trainer(recipe)
     ready = time.perf_counter()
-    batches = step_batches(trainer.sources, recipe.seed, 0, STEPS, workers=0)
+    batches = step_batches(trainer.sources, recipe.seed, 0, STEPS, workers=0, device=trainer.fabric.device)
     lines = [f"{name}: {source.summary()}" for name, source in trainer.sources.items()]
     for _ in range(STEPS):
         started = time.perf_counter()

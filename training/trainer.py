@@ -14,6 +14,7 @@ from __future__ import annotations
 import math
 import os
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -94,10 +95,8 @@ class Trainer:
     def measure_statistics(self) -> None:
         """Measure the statistics that the recipe's ``statistics_batches`` asks to keep, on the batches of the next steps."""
         recipe, state = self.recipe, self.state
-        first, last, fabric = state.step, state.step + recipe.statistics_batches, self.fabric
-        batches = step_batches(
-            self.sources, recipe.seed, first, last, recipe.workers, fabric.global_rank, fabric.world_size
-        )
+        first = state.step
+        batches = self.batches(first, first + recipe.statistics_batches)
         self._seed_step()
         _set_training(state.network, self.frozen)
         measure_statistics(
@@ -106,6 +105,12 @@ class Trainer:
         if recipe.ema:
             state.average = MovingAverage(state.network, recipe.ema)
         self.train_mode()
+
+    def batches(self, first: int, steps: int) -> Iterator[Batch]:
+        """This process's share of the loader's batches of steps ``first`` … ``steps`` − 1, for :meth:`prepare`."""
+        recipe, fabric = self.recipe, self.fabric
+        share = (fabric.global_rank, fabric.world_size)
+        return step_batches(self.sources, recipe.seed, first, steps, recipe.workers, *share, fabric.device)
 
     def prepare(self, batch: Batch) -> Batch:
         """The loader's batch as the task takes it: on the device, its colours jittered there (see
@@ -218,9 +223,7 @@ def train(recipe: Recipe, folder: Path, resume: bool) -> Path:
 
 def _loop(trainer: Trainer, folder: Path, log: RunLog | NoLog, stop: StopRequest) -> None:
     recipe, state, fabric = trainer.recipe, trainer.state, trainer.fabric
-    batches = step_batches(
-        trainer.sources, recipe.seed, state.step, recipe.steps, recipe.workers, fabric.global_rank, fabric.world_size
-    )
+    batches = trainer.batches(state.step, recipe.steps)
     window: list[dict[str, float]] = []
     while state.step < recipe.steps:
         if state.step == recipe.statistics_step:

@@ -12,12 +12,13 @@ import numpy as np
 from geoseg_ros.bags import BagWriter
 from geoseg_ros.camera import PinholeCamera
 from geoseg_ros.image_messages import encode_image
-from geoseg_ros.training.data.odometry import BODY_FROM_OPTICAL, odometry_fields, pose_fields
+from geoseg_ros.training.data.odometry import BODY_FROM_OPTICAL, odometry_fields
+from geoseg_ros.training.data.static_frames import TF_STATIC, TF_TYPE, transform_fields
 
 START = 1_700_000_000_000_000_000
 PERIOD = 100_000_000
 IMAGE, CAMERA_INFO = "sensor_msgs/msg/Image", "sensor_msgs/msg/CameraInfo"
-ODOMETRY, TF = "nav_msgs/msg/Odometry", "tf2_msgs/msg/TFMessage"
+ODOMETRY = "nav_msgs/msg/Odometry"
 CAMERA = PinholeCamera(64, 48, 60.0, 61.0, 30.0, 24.0, frame_id="camera_optical_frame")
 FRAME = "camera_optical_frame"
 MOUNT = np.eye(4)
@@ -65,10 +66,9 @@ def write_drive(
     stamps = [START + i * PERIOD for i in range(len(shifts))] if stamps is None else stamps
     with BagWriter(path) as bag:
         if mount is not None:
-            transform = pose_fields(mount, ("translation", "rotation"))
-            edge = {"header": header(stamps[0], "base_link"), "child_frame_id": FRAME, "transform": transform}
-            bag.add_topic("/tf_static", TF, latched=True)
-            bag.write("/tf_static", TF, {"transforms": [edge]}, stamps[0])
+            bag.add_topic(TF_STATIC, TF_TYPE, latched=True)
+            edge = transform_fields("base_link", FRAME, mount, stamps[0])
+            bag.write(TF_STATIC, TF_TYPE, {"transforms": [edge]}, stamps[0])
         for i, (shift, stamp) in enumerate(zip(shifts, stamps, strict=True)):
             if camera is not None:
                 fields = {"header": header(stamp), **camera.to_camera_info()}

@@ -8,6 +8,7 @@ import json
 import cv2
 import numpy as np
 import pytest
+import torch
 
 from geoseg_ros.camera import PinholeCamera
 from geoseg_ros.errors import ConfigError
@@ -282,6 +283,21 @@ def test_a_steps_batch_depends_on_seed_and_step_alone(posed):
     assert not np.array_equal(whole[0], images(2, 0, 0)[0])
     batch = next(step_batches(sources, 1, 0, 1, 0))
     assert not np.array_equal(batch["drive"]["image"], batch["again"]["image"])
+
+
+@pytest.mark.parametrize(
+    "device",
+    ["cpu", pytest.param("cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device"))],
+)
+@pytest.mark.parametrize("workers", [0, 1])
+def test_batches_are_page_locked_for_cuda_alone(posed, device, workers):
+    sources = make_sources(posed_settings(posed))
+    (plain,) = step_batches(sources, 1, 0, 1, 0)
+    (batch,) = step_batches(sources, 1, 0, 1, workers, device=torch.device(device))
+    assert batch["drive"].keys() == plain["drive"].keys()
+    for key, value in batch["drive"].items():
+        assert value.device.type == "cpu" and value.is_pinned() == (device == "cuda")
+        assert torch.equal(value, plain["drive"][key])
 
 
 def test_data_is_found_in_the_variable_then_the_root_then_the_checkout(tmp_path, monkeypatch):

@@ -31,6 +31,7 @@ from geoseg_ros.training.metrics.motion import MotionMetric  # noqa: E402
 from geoseg_ros.training.metrics.semantics import ConfusionMatrix  # noqa: E402
 
 FRAMES = 6
+SEMANTIC_SCORES = ("mIoU", "mIoU of categories", "pixel accuracy", "boundary F-score")
 CAMERA = PinholeCamera(96, 64, 60.0, 60.0, 47.5, 31.5)
 
 
@@ -136,6 +137,10 @@ def test_a_network_scores_what_the_metrics_say(small, streets):
             previous = frame
     scores = values(result)
     assert scores["semantic mIoU"] == semantics.mean_iou
+    assert scores["semantic pixel accuracy"] == semantics.pixel_accuracy
+    assert result.confusion.tolist() == semantics.counts.tolist()
+    np.testing.assert_array_equal(list(result.per_class.values()), semantics.iou)
+    assert "semantic boundary F-score" in scores and "semantic calibration error" in scores
     assert scores["depth AbsRel, median-scaled"] == pytest.approx(np.mean(depth))
     assert scores["flow EPE"] == flow.scores().epe
     assert scores["flow EPE of OpenCV DIS"] == dis.scores().epe
@@ -165,9 +170,10 @@ class SemanticsOnly(Oracle):
 
 
 def test_what_a_model_does_not_give_is_not_judged(small, streets):
-    assert values(run(SemanticsOnly(streets, scale=1.0))) == {"semantic mIoU": pytest.approx(1.0)}
+    perfect = values(run(SemanticsOnly(streets, scale=1.0)))
+    assert perfect == dict.fromkeys((f"semantic {name}" for name in SEMANTIC_SCORES), pytest.approx(1.0))
     result = run(DepthOnly(streets, scale=1.0))
-    assert result.per_class == {}
+    assert result.per_class == {} and result.sections == [] and result.confusion is None
     assert {name.split()[0] for name in values(result)} == {"depth", "translation", "rotation", "ATE,"}
     assert values(result)["depth AbsRel, metric"] == pytest.approx(0.0, abs=1e-5)
 
@@ -177,7 +183,8 @@ def test_a_segmenter_is_judged_by_its_semantics_alone(small, streets):
     config = {"encoder": "lite"}
     weights = create_network("fpn", config).state_dict()
     result = run(Pipeline(Bundle("fpn", config, CAMVID_11, (96, 64), weights=weights), device="cpu"))
-    assert set(values(result)) == {"semantic mIoU"} and 0 <= values(result)["semantic mIoU"] <= 1
+    assert set(values(result)) == {f"semantic {name}" for name in (*SEMANTIC_SCORES, "calibration error")}
+    assert 0 <= values(result)["semantic mIoU"] <= 1
     assert result.frames == 2 * FRAMES and set(result.per_class) == set(CAMVID_11.names)
 
 

@@ -126,6 +126,27 @@ def test_an_example_looks_the_same_in_any_batch():
             torch.testing.assert_close(backwards[name][5 - i], whole[name][i], rtol=0, atol=1e-6)
 
 
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_cuda_gives_what_the_cpu_gives_for_the_same_draws():
+    """All but the noise, whose generator is the device's own; to a quarter of a grey level, since cuDNN may round to TF32."""
+    config = no_augmentation(jitter=1.0, per_frame=0.3, grey=0.3, blur=0.5, motion_blur=0.5)
+    examples = stacked(examples_of(6, config))
+    expected, result = prepare_examples(examples, CPU), prepare_examples(examples, torch.device("cuda"))
+    assert result.keys() == expected.keys() and {value.device.type for value in result.values()} == {"cuda"}
+    for key, value in expected.items():
+        torch.testing.assert_close(result[key].cpu(), value, rtol=0, atol=1 / 255 / 4)
+    assert (expected["image"] - expected["image_clean"]).abs().mean() > 0.01
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_noise_on_cuda_has_its_sigma_and_its_seed():
+    frames = torch.full((2, 3, 3, 64, 64), 0.5, device="cuda")
+    drawn = unchanged(2, 3, noise_sigma=torch.tensor([0.05, 0.0, 0.05]), noise_seed=torch.tensor([5, 6, 5]))
+    noise = (jitter(frames, drawn) - frames).cpu()
+    np.testing.assert_allclose(noise.std((0, 2, 3, 4)), [0.05, 0, 0.05], rtol=0.05, atol=1e-7)
+    assert torch.equal(noise[:, 0], noise[:, 2])
+
+
 def test_targets_are_never_jittered():
     examples = stacked(examples_of(4, STRONG))
     before = {key: value.clone() for key, value in examples.items()}

@@ -81,11 +81,14 @@ def test_simulated_and_named_topics_and_void_ids(tmp_path, open_source, capsys):
     for sample in draw(source):
         stored = ids(9 + sample["number"])
         np.testing.assert_array_equal(sample["semantic"], np.where(stored == 11, 255, stored))
-    message = "drive has no labels, expected topic one that ends in gt/semantic/image .*: /camera/image_raw, /labels"
+    message = "drive has no labels, expected a topic that ends in gt/semantic/image; found /camera/camera_info, .*, /labels"
     with pytest.raises(BagError, match=message):
         open_source()
-    with pytest.raises(BagError, match="expected topic /nowhere of sensor_msgs/msg/Image"):
+    with pytest.raises(BagError, match=r"has no topic /nowhere, found .*, /labels \(sensor_msgs/msg/Image\)"):
         open_source(label_topic="/nowhere")
+    message = f"topic /camera/camera_info holds {CAMERA_INFO}, expected {IMAGE}"
+    with pytest.raises(BagError, match=message):
+        open_source(label_topic="/camera/camera_info")
 
 
 def test_labels_are_rectified_and_resized_with_their_images(tmp_path, open_source):

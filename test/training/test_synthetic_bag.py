@@ -5,12 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from geoseg_ros.bags import BagReader, stamp_nanoseconds
+from geoseg_ros.bags import BagReader, BagWriter, stamp_nanoseconds
 from geoseg_ros.camera import PinholeCamera
 from geoseg_ros.cli import main
 from geoseg_ros.image_messages import decode_compressed, decode_image
+from geoseg_ros.training.data.static_frames import body_from_camera, static_edges
 from geoseg_ros.training.data.synthetic import StreetConfig, SyntheticStreet
 from geoseg_ros.training.data.synthetic.bag import START
+from geoseg_ros.training.evaluation.trajectory import read_odometry
 
 SIZE = "96x48"
 RATE = 20.0
@@ -24,6 +26,7 @@ TOPICS = {
     "/camera/gt/flow/image": "sensor_msgs/msg/Image",
     "/camera/gt/motion/mask": "sensor_msgs/msg/Image",
     "/camera/gt/odom": "nav_msgs/msg/Odometry",
+    "/tf_static": "tf2_msgs/msg/TFMessage",
 }
 
 
@@ -82,6 +85,8 @@ def test_topics_types_stamps_and_frames(bag):
     assert {topic: entries[0][1] for topic, entries in messages.items()} == TOPICS
     expected = [START + round(i / RATE * 1e9) for i in range(FRAMES)]
     for topic, entries in messages.items():
+        if topic == "/tf_static":
+            continue
         assert [stamp for stamp, _, _ in entries] == expected, topic
         assert [stamp_nanoseconds(m.header.stamp) for _, _, m in entries] == expected, topic
         frame = "odom" if topic.endswith("odom") else "camera_optical_frame"
@@ -91,7 +96,7 @@ def test_topics_types_stamps_and_frames(bag):
 def test_images_hold_the_rendered_frame(bag, street):
     _, messages = bag
     frame = street.frame(2)
-    at = {topic: entries[2][2] for topic, entries in messages.items()}
+    at = {topic: entries[2][2] for topic, entries in messages.items() if topic != "/tf_static"}
     encodings = {topic: m.encoding for topic, m in at.items() if hasattr(m, "encoding")}
     assert encodings == {
         "/camera/image_raw": "rgb8",
@@ -134,6 +139,37 @@ def test_vehicle_odometry_moves_forward(bag, street):
     speed = np.linalg.norm(bodies[1] - bodies[0]) / (0.1 / RATE)
     assert message.twist.twist.linear.x == pytest.approx(speed, abs=0.05)
     assert message.twist.twist.linear.y == pytest.approx(0.0, abs=0.1)
+
+
+def test_tf_static_leads_from_the_vehicle_to_its_camera(bag, street):
+    out, messages = bag
+    ((stamp, _, message),) = messages["/tf_static"]
+    frames = [(t.header.frame_id, t.child_frame_id, stamp_nanoseconds(t.header.stamp)) for t in message.transforms]
+    assert frames == [("base_link", "camera_link", START), ("camera_link", "camera_optical_frame", START)] and stamp == START
+    with BagReader(out) as reader:
+        assert reader.topics["/tf_static"].latched
+    edges = static_edges([message])
+    mount = body_from_camera(edges, "base_link", "camera_optical_frame")
+    np.testing.assert_allclose(mount[:3, 3], [1.2, 0, street.config.camera_height], atol=1e-12)
+    np.testing.assert_allclose(edges["camera_optical_frame"][1][:3, :3], [[0, 0, 1], [-1, 0, 0], [0, -1, 0]], atol=1e-12)
+    for i in range(FRAMES):
+        expected = np.linalg.inv(street.vehicle_pose(i / RATE)) @ street.camera_pose(i / RATE)
+        np.testing.assert_allclose(mount, expected, atol=1e-9)
+
+
+@pytest.mark.parametrize(("left_out", "body"), [(None, "camera_link"), ("/camera/gt/odom", "base_link")])
+def test_evaluation_finds_the_cameras_poses_by_either_odometry(bag, street, tmp_path, left_out, body):
+    with BagReader(bag[0]) as reader, BagWriter(tmp_path / "copy") as copy:
+        for topic, stamp, msgtype, data in reader.raw_messages():
+            if topic != left_out:
+                copy.write_raw(topic, msgtype, data, stamp)
+    with BagReader(tmp_path / "copy") as reader:
+        odometry = read_odometry(reader)
+    assert odometry.whose("camera_optical_frame") == f"the poses of '{body}', brought to 'camera_optical_frame' by /tf_static"
+    assert odometry.assumption("camera_optical_frame") is None
+    stamps = [START + round(i / RATE * 1e9) for i in range(FRAMES)]
+    poses = odometry.camera_poses(np.array(stamps), "camera_optical_frame")
+    np.testing.assert_allclose(poses, [street.camera_pose(i / RATE) for i in range(FRAMES)], atol=1e-8)
 
 
 def test_compressed_and_sqlite(tmp_path, street):

@@ -8,12 +8,15 @@ import os
 import pickle
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from geoseg_ros.errors import ConfigError
-from geoseg_ros.training.data.synthetic import SyntheticStreet, random_config
+from geoseg_ros.training.data.augmentation import AugmentConfig
+from geoseg_ros.training.data.streets import Streets, StreetsConfig
+from geoseg_ros.training.data.synthetic import SyntheticRoom, SyntheticStreet, random_config, random_room_config
 from geoseg_ros.training.data.synthetic.dataset import (
     SyntheticDataset,
     generate_dataset,
@@ -119,3 +122,30 @@ def test_command_line(folder, capsys):
     assert main([*arguments, "--size", "32x32"]) == 2
     with pytest.raises(SystemExit):
         main([*arguments, "--size", "big"])
+    with pytest.raises(SystemExit):
+        main([*arguments, "--world", "moon"])
+    assert main([*arguments, "--size", "64x32", "--world", "rooms"]) == 2
+    assert "sequence_00000005 shows streets, expected rooms: choose another folder" in capsys.readouterr().err
+    with pytest.raises(ConfigError, match="world is 'moon', expected one of streets, rooms"):
+        generate_dataset(folder, 1, world="moon")
+
+
+def test_rooms_are_stored_and_read_like_streets(tmp_path):
+    assert generate_dataset(tmp_path / "rooms", 1, 2, world="rooms", workers=1) == 1
+    data = SyntheticDataset(tmp_path / "rooms")
+    stored = data.frame(0, 1)
+    config = random_room_config(0, frames=2)
+    rendered = SyntheticRoom(0, config, threads=1).frame(1)
+    assert data.camera(0) == config.camera and (config.camera.width, config.camera.height) == (448, 336)
+    np.testing.assert_array_equal(stored.image, rendered.image)
+    np.testing.assert_array_equal(stored.semantic, rendered.semantic)
+    np.testing.assert_allclose(stored.depth.astype(np.float32), rendered.depth, rtol=1e-3)
+    settings = StreetsConfig("synthetic", "rooms", batch=2)
+    batch = Streets(settings, AugmentConfig(), (224, 160), tmp_path / "rooms").batch(np.random.default_rng(0))
+    assert (batch["semantic"] == 255).mean() > 0.5
+    unlabelled = replace(settings, semantic=False, pairs=False)
+    batch = Streets(unlabelled, AugmentConfig(), (224, 160), tmp_path / "rooms").batch(np.random.default_rng(0))
+    assert "semantic" not in batch
+    assert batch["depth"].shape == (2, 1, 160, 224) and np.isfinite(batch["depth"]).mean() > 0.5
+    with pytest.raises(ConfigError, match="shows rooms, expected streets"):
+        generate_dataset(tmp_path / "rooms", 1, 2, workers=1)

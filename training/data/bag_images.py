@@ -18,7 +18,7 @@ from geoseg_ros.bags.by_stamp import ByStamp, grouped
 from geoseg_ros.bags.topics import IMAGE, ODOMETRY
 from geoseg_ros.camera import PinholeCamera
 from geoseg_ros.errors import BagError, CameraError, ImageError, UncalibratedCameraError
-from geoseg_ros.frames.bag import DECODERS, BagFrames
+from geoseg_ros.frames.bag import DECODERS, BagFrames, require_topic
 from geoseg_ros.ground_truth import TRUTH, truth_topics
 from geoseg_ros.image_messages import decode_array
 from geoseg_ros.training.data.image_motion import small_grey
@@ -90,6 +90,8 @@ class BagImages:
     def count(self) -> int:
         """How many images to expect at most."""
         count, seconds = self._frames.count, self._frames.reader.duration * 1e-9
+        if self.label_topic is not None:
+            count = min(count, self._frames.reader.topics[self.label_topic].count)
         if self.settings.max_rate is None:
             return count
         return min(count, int(seconds * self.settings.max_rate / _EARLY) + 1)
@@ -220,25 +222,20 @@ class BagImages:
         raise BagError(f"{self.path}: topic {topic} has no image that can be decoded: {problem}")
 
     def _find_odometry(self) -> str | None:
-        name, topics = self.settings.odometry_topic, self._frames.reader.topics
+        name = self.settings.odometry_topic
         if name is None:
             return self._frames.odometry_topic
-        if name not in topics or topics[name].msgtype != ODOMETRY:
-            found = topics[name].msgtype if name in topics else "nothing"
-            others = ", ".join(sorted(n for n, info in topics.items() if info.msgtype == ODOMETRY)) or "none"
-            raise BagError(
-                f"{self.path}: topic {name} holds {found}, expected {ODOMETRY}; topics of that type: {others}"
-            )
+        require_topic(self._frames.reader.topics, self.path, name, (ODOMETRY,))
         return name
 
     def _find_labels(self) -> str:
-        name, topics = self.settings.label_topic, self._frames.reader.topics
-        found = truth_topics(topics).get("semantic") if name is None else name
-        if found not in topics or topics[found].msgtype != IMAGE:
-            wanted = f"one that ends in {TRUTH['semantic']}" if name is None else name
-            others = ", ".join(sorted(n for n, info in topics.items() if info.msgtype == IMAGE)) or "none"
-            raise BagError(f"{self.path} has no labels, expected topic {wanted} of {IMAGE}; topics of that type: {others}")
-        return found
+        topics = self._frames.reader.topics
+        name = truth_topics(topics, self.settings.label_topic).get("semantic")
+        if name is None:
+            found = ", ".join(sorted(topics))
+            raise BagError(f"{self.path} has no labels, expected a topic that ends in {TRUTH['semantic']}; found {found}")
+        require_topic(topics, self.path, name, (IMAGE,))
+        return name
 
 
 def covering_size(size: tuple[int, int], cover: tuple[int, int]) -> tuple[int, int]:

@@ -18,6 +18,7 @@ from geoseg_ros.training.data import files
 from geoseg_ros.training.data.augmentation import AugmentConfig, Sample
 from geoseg_ros.training.data.bag_images import BagSettings
 from geoseg_ros.training.data.cache_folder import default_folder
+from geoseg_ros.training.data.cache_room import LIMIT_GB
 from geoseg_ros.training.data.cached_bag import CachedBag
 from geoseg_ros.training.data.frame_cache import open_cache
 from geoseg_ros.training.data.label_files import checked_ids, warn_of_absent_classes
@@ -39,7 +40,7 @@ class BagConfig(SourceConfig):
     height] of the cached images; without it each bag's images keep their shape and just cover the recipe's crop at
     the largest scale of its augmentation. ``frames`` [first, last) of every bag's images. ``max_rate``: images per
     second at most. Poses are unknown inside gaps of the odometry of more than ``odometry_gap`` seconds. ``cache`` is
-    the folder of the frame cache (default $GEOSEG_CACHE, else the user's), ``cache_gb`` what this source may need.
+    the folder of the frame cache (default $GEOSEG_CACHE, else the user's), ``cache_gb`` what that folder may hold in all.
 
     With ``labels``, a label set, the source gives labelled stills in place of pairs: the images with ids of equal stamp on
     ``label_topic`` (default: the one that ends in gt/semantic/image); ``void`` ids are ignored.
@@ -58,7 +59,7 @@ class BagConfig(SourceConfig):
     max_rate: float | None = None
     odometry_gap: float = 0.5
     cache: str | None = None
-    cache_gb: float = 20.0
+    cache_gb: float = LIMIT_GB
     labels: str | None = None
     label_topic: str | None = None
     void: tuple[int, ...] = ()

@@ -1,9 +1,10 @@
-"""The folder of what training prepares once: where it is, that one process at a time fills it, and sizes in words."""
+"""The folder of what training prepares once: where it is, that one process at a time fills it, its disk, and sizes in words."""
 
 from __future__ import annotations
 
 import fcntl
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -43,6 +44,13 @@ def locked(folder: Path, what: str) -> Iterator[None]:
         for left_behind in folder.glob(".*.partial"):
             left_behind.unlink()
         yield
+
+
+def check_disk(folder: Path, what: str, needed: int) -> None:
+    """ConfigError where the folder's disk has less than ``needed`` bytes; ``what`` opens the message."""
+    free = shutil.disk_usage(folder).free
+    if needed > free:
+        raise ConfigError(f"the {what} {folder} needs {amount(needed)}, its disk has {amount(free)} free")
 
 
 def amount(size: int) -> str:

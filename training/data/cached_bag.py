@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from geoseg_ros.errors import ConfigError
+from geoseg_ros.training.data.cache_room import hold
 
 _MARK = b"GEOSEGF1"
 _TAIL = 8 + len(_MARK)
@@ -53,9 +54,11 @@ class CachedBag:
 
 
 def read_cached_bag(path: Path) -> CachedBag | None:
-    """The frames in a file, its images mapped; None where the file is missing or not whole."""
+    """The frames in a file, its images mapped, which holds the file (:func:`~geoseg_ros.training.data.cache_room.hold`);
+    None where it is missing or not whole."""
     try:
         with path.open("rb") as file:
+            hold(file)
             end = file.seek(0, os.SEEK_END)
             file.seek(max(0, end - _TAIL))
             tail = file.read()
@@ -65,10 +68,10 @@ def read_cached_bag(path: Path) -> CachedBag | None:
             file.seek(end - _TAIL - length)
             with np.load(io.BytesIO(file.read(length)), allow_pickle=False) as stored:
                 arrays = {name: stored[name] for name in stored.files}
-        shape = tuple(int(side) for side in arrays.pop("shape"))
-        if int(np.prod(shape)) != end - _TAIL - length:
-            return None
-        images = np.memmap(path, np.uint8, "r", shape=shape)
+            shape = tuple(int(side) for side in arrays.pop("shape"))
+            if int(np.prod(shape)) != end - _TAIL - length:
+                return None
+            images = np.memmap(file, np.uint8, "r", shape=shape)
         scalars = {name: arrays.pop(name).item() for name in ("poses_of_camera", "skipped", "signature")}
         return CachedBag(images=images, **arrays, **scalars)
     except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile):

@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -20,7 +19,8 @@ from geoseg_ros.camera import PinholeCamera
 from geoseg_ros.errors import ConfigError
 from geoseg_ros.pipeline import Pipeline
 from geoseg_ros.progress import progress_bar, say
-from geoseg_ros.training.data.cache_folder import amount, default_folder, locked
+from geoseg_ros.training.data.cache_folder import amount, check_disk, default_folder, locked
+from geoseg_ros.training.data.cache_room import LIMIT_GB, fill_level, hold, make_room
 
 WHAT = "depth cache"
 _FORMAT = 1  # to be raised when the same model and images give other depth
@@ -28,15 +28,19 @@ _LARGEST = float(np.finfo(np.float16).max)
 
 
 class DepthGuide:
-    """Depth by the model file ``model``; ``folder`` is where it is kept (default: that of the frame cache).
+    """Depth by the model file ``model``; ``folder`` is where it is kept (default: that of the frame cache), which holds
+    ``limit_gb`` gigabytes at most (see :mod:`~geoseg_ros.training.data.cache_room`).
 
     The model runs in full precision, each image by itself.
     """
 
-    def __init__(self, model: Path, folder: str | Path | None = None, device: str = "auto") -> None:
+    def __init__(
+        self, model: Path, folder: str | Path | None = None, device: str = "auto", limit_gb: float = LIMIT_GB
+    ) -> None:
         self.model = model
         self._folder = default_folder() if folder is None else Path(folder)
         self._device = device
+        self._limit_gb = limit_gb
         self._pipeline: Pipeline | None = None
         self._model_digest: str | None = None
 
@@ -46,8 +50,8 @@ class DepthGuide:
         """H×W float16 depth of every image (H×W×3 uint8 RGB, rectified, with its 3×3 intrinsics), read-only.
 
         ``name`` is shown; ``place`` says which set of images this is and ``signature`` in which state. Processes that ask at
-        once compute it once. ConfigError where the model gives no depth, or the disk has no room; BundleError where it is no
-        model file.
+        once compute it once. ConfigError where the model gives no depth, or folder or disk have no room; BundleError where it
+        is no model file.
         """
         shapes = [image.shape[:2] for image in images]
         ends = np.cumsum([0] + [height * width for height, width in shapes])
@@ -80,9 +84,9 @@ class DepthGuide:
     def _compute(
         self, name: str, file: Path, images: Sequence[np.ndarray], matrices: Sequence[np.ndarray], ends: np.ndarray
     ) -> None:
-        needed, free = 2 * int(ends[-1]), shutil.disk_usage(self._folder).free
-        if needed > free:
-            raise ConfigError(f"the {WHAT} {self._folder} needs {amount(needed)}, its disk has {amount(free)} free")
+        needed = 2 * int(ends[-1])
+        make_room(self._folder, f"the depth maps of {name}", needed, self._limit_gb, {file}, "raise it")
+        check_disk(self._folder, WHAT, needed)
         partial = file.with_name(f".{file.name}.partial")
         try:
             flat = np.lib.format.open_memmap(partial, "w+", np.float16, (int(ends[-1]),))
@@ -97,7 +101,8 @@ class DepthGuide:
             raise ConfigError(f"the {WHAT} {file} cannot be written: {error.strerror}") from error
         finally:
             partial.unlink(missing_ok=True)
-        say(f"{WHAT} {self._folder}: {len(images)} images of {name} by {self.model.name}, {amount(needed)}")
+        level = fill_level(self._folder, self._limit_gb)
+        say(f"{WHAT} {self._folder}: {len(images)} images of {name} by {self.model.name}, {amount(needed)}; {level}")
 
     def _depth(self, image: np.ndarray, matrix: np.ndarray) -> np.ndarray:
         height, width = image.shape[:2]
@@ -119,9 +124,14 @@ def _digest(*values: object) -> str:
 
 
 def _mapped(file: Path, count: int) -> np.ndarray | None:
-    """The file's ``count`` values, mapped; None where it is missing or not whole."""
+    """The file's ``count`` values, mapped, which holds the file; None where it is missing or not whole."""
     try:
-        flat = np.load(file, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, EOFError):
+        with file.open("rb") as stored:
+            hold(stored)
+            version = np.lib.format.read_magic(stored)
+            shape, _, dtype = np.lib.format.read_array_header_1_0(stored)
+            if (version, shape, dtype) != ((1, 0), (count,), np.float16):
+                return None
+            return np.memmap(stored, dtype, "r", stored.tell(), shape)
+    except (OSError, ValueError):
         return None
-    return flat if flat.dtype == np.float16 and flat.shape == (count,) else None

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import shutil
 import time
 from dataclasses import asdict
 from pathlib import Path
@@ -20,7 +19,8 @@ from rich.progress import Progress
 from geoseg_ros.errors import ConfigError
 from geoseg_ros.progress import progress_bar, say
 from geoseg_ros.training.data.bag_images import BagImages, BagSettings
-from geoseg_ros.training.data.cache_folder import GB, amount, locked
+from geoseg_ros.training.data.cache_folder import amount, check_disk, locked
+from geoseg_ros.training.data.cache_room import fill_level, make_room
 from geoseg_ros.training.data.cached_bag import CachedBag, CachedBagWriter, read_cached_bag
 from geoseg_ros.training.data.folders import assumed_intrinsics
 from geoseg_ros.training.data.image_motion import ImageMotion
@@ -32,21 +32,26 @@ def open_cache(bags: list[Path], settings: BagSettings, folder: Path, limit_gb: 
     """The frames of every bag, from the cache in ``folder``; what is missing or out of date is made, with a progress
     bar on stderr.
 
-    Processes that ask at once make it once. ConfigError where all frames together need more than ``limit_gb``
-    gigabytes, or more than the disk has; BagError and others for a bag that cannot be used.
+    Processes that ask at once make it once. The folder holds ``limit_gb`` gigabytes at most: for new frames the least
+    recently used entries that no process uses give way. ConfigError where that is not enough, or the disk is full; BagError
+    and others for a bag that cannot be used.
     """
     files = [folder / f"{bag.stem}-{_digest(str(bag.absolute()), settings)}.frames" for bag in bags]
     signatures = [_signature(bag, settings) for bag in bags]
     with locked(folder, "frame cache"):
         found = [_current(file, signature) for file, signature in zip(files, signatures)]
         missing = [i for i, cached in enumerate(found) if cached is None]
-        _check_room([bags[i] for i in missing], [c for c in found if c is not None], settings, folder, limit_gb)
         if missing:
+            new = _needed([bags[i] for i in missing], settings)
+            present = sum(cached.images.nbytes + cached.labels.nbytes for cached in found if cached is not None)
+            what = f"the cached frames of {_bags(len(bags))}"
+            make_room(folder, what, new + present, limit_gb, files, "raise it, or lower size or max_rate")
+            check_disk(folder, "frame cache", new)
             started = time.perf_counter()
             with progress_bar(Console(stderr=True), transient=True) as progress:
                 for i in missing:
                     found[i] = _build(bags[i], files[i], settings, signatures[i], progress)
-            _report([found[i] for i in missing], folder, time.perf_counter() - started)
+            _report([found[i] for i in missing], folder, limit_gb, time.perf_counter() - started)
     return found
 
 
@@ -87,25 +92,16 @@ def _current(file: Path, signature: str) -> CachedBag | None:
     return cached if cached is not None and cached.signature == signature else None
 
 
-def _check_room(
-    missing: list[Path], present: list[CachedBag], settings: BagSettings, folder: Path, limit_gb: float
-) -> None:
-    new = 0
-    for bag in missing:
+def _needed(bags: list[Path], settings: BagSettings) -> int:
+    """Bytes that the images and labels of bags need at most."""
+    needed = 0
+    for bag in bags:
         with BagImages(bag, settings) as images:
-            new += images.count * images.size[0] * images.size[1] * 3
-    whole = new + sum(cached.images.nbytes for cached in present)
-    if whole > limit_gb * GB:
-        raise ConfigError(
-            f"the cached frames of {_bags(len(missing) + len(present))} need {amount(whole)}, cache_gb allows "
-            f"{limit_gb:g} GB; raise it, or lower size or max_rate"
-        )
-    free = shutil.disk_usage(folder).free
-    if new > free:
-        raise ConfigError(f"the frame cache {folder} needs {amount(new)}, its disk has {amount(free)} free")
+            needed += images.count * images.size[0] * images.size[1] * (3 + settings.labelled)
+    return needed
 
 
-def _report(made: list[CachedBag], folder: Path, seconds: float) -> None:
+def _report(made: list[CachedBag], folder: Path, limit_gb: float, seconds: float) -> None:
     frames, skipped = sum(map(len, made)), sum(cached.skipped for cached in made)
     size = sum(cached.images.nbytes for cached in made)
     placed = sum(int(np.isfinite(cached.poses[:, 0, 3]).sum()) for cached in made)
@@ -113,7 +109,8 @@ def _report(made: list[CachedBag], folder: Path, seconds: float) -> None:
     note = f"; {skipped} could not be decoded" if skipped else ""
     say(
         f"frame cache {folder}: {frames} frames of {_bags(len(made))} ({calibrated} calibrated, {placed} with odometry), "
-        f"{amount(size)}, made in {seconds:.1f} s ({frames / max(seconds, 1e-9):.0f} frames/s){note}"
+        f"{amount(size)}, made in {seconds:.1f} s ({frames / max(seconds, 1e-9):.0f} frames/s){note}; "
+        f"{fill_level(folder, limit_gb)}"
     )
 
 

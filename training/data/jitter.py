@@ -15,7 +15,8 @@ from geoseg_ros.training.data.colour import COLOUR
 
 
 def prepare_examples(examples: dict[str, Tensor], device: torch.device) -> dict[str, Tensor]:
-    """A source's batch (see ``source``), which lies on the CPU, as tasks take it: on ``device``, with
+    """A source's batch (see ``source``), which lies on the CPU, as tasks take it: on ``device``, to which page-locked memory is
+    copied without waiting, with
 
     - image, previous, next: B×3×H×W float32 in [0, 1], jittered; for the network alone
     - image_clean, previous_clean, next_clean: the same without jitter; for losses

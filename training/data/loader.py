@@ -17,6 +17,7 @@ from geoseg_ros.training.config import Recipe
 from geoseg_ros.training.data.source import Source
 from geoseg_ros.training.schema import nearest, parse
 
+CPU = torch.device("cpu")
 _PACKAGE = "geoseg_ros.training.data"
 _SOURCES = {  # kind: module, class with its settings in CLASSConfig; modules load when a recipe asks for them
     "synthetic": ("streets", "Streets"),
@@ -70,10 +71,18 @@ class StepDataset(Dataset):
 
 
 def step_batches(
-    sources: dict[str, Source], seed: int, first: int, steps: int, workers: int, rank: int = 0, world: int = 1
+    sources: dict[str, Source],
+    seed: int,
+    first: int,
+    steps: int,
+    workers: int,
+    rank: int = 0,
+    world: int = 1,
+    device: torch.device = CPU,
 ) -> Iterator[dict[str, dict[str, Tensor]]]:
     """The share of process ``rank`` of ``world`` in the batches of steps ``first`` … ``steps`` − 1, prepared by
-    ``workers`` processes (0: in this one)."""
+    ``workers`` processes (0: in this one). They lie on the CPU, for a CUDA ``device`` in page-locked memory, from which
+    :func:`~geoseg_ros.training.data.jitter.prepare_examples` copies without waiting."""
     loader = DataLoader(
         StepDataset(sources, seed, steps, rank, world),
         batch_size=None,
@@ -81,6 +90,7 @@ def step_batches(
         num_workers=workers,
         worker_init_fn=_start_worker,
         multiprocessing_context="fork" if workers else None,
+        pin_memory=device.type == "cuda",
     )
     return iter(loader)
 

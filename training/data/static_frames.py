@@ -1,4 +1,4 @@
-"""Where the camera is mounted on the body: the fixed transforms that a bag carries on ``/tf_static``."""
+"""Where the camera is mounted on the body: the fixed transforms that a bag carries on ``/tf_static``, read and written."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import numpy as np
 
 from geoseg_ros.bags import BagReader
 from geoseg_ros.quaternion import rotation_of
+from geoseg_ros.training.data.odometry import pose_fields
 
 TF_STATIC, TF_TYPE = "/tf_static", "tf2_msgs/msg/TFMessage"
 
@@ -36,6 +37,15 @@ def static_edges(messages: Iterable[Any]) -> Edges:
                 matrix[:3, :3] = rotation_of(values)
                 edges[_name(item.child_frame_id)] = (_name(item.header.frame_id), matrix)
     return edges
+
+
+def transform_fields(parent: str, child: str, parent_from_child: np.ndarray, stamp: int) -> dict[str, Any]:
+    """Fields of a ``geometry_msgs/TransformStamped`` of a 4×4 matrix; ``stamp`` in ns."""
+    return {
+        "header": {"stamp": stamp, "frame_id": parent},
+        "child_frame_id": child,
+        "transform": pose_fields(parent_from_child, ("translation", "rotation")),
+    }
 
 
 def body_from_camera(edges: Edges, body: str, camera: str) -> np.ndarray | None:

@@ -1,4 +1,4 @@
-"""The source of synthetic streets: image pairs with every ground truth, rendered beforehand to a folder."""
+"""The source of synthetic streets and rooms: image pairs with every ground truth, rendered beforehand to a folder."""
 
 from __future__ import annotations
 
@@ -17,14 +17,16 @@ from geoseg_ros.training.data.synthetic.dataset import StoredFrame, SyntheticDat
 
 @dataclass(frozen=True)
 class StreetsConfig(PairConfig):
-    """A folder written by training/data/synthetic/dataset.py; without ``pairs`` its single frames."""
+    """A folder written by training/data/synthetic/dataset.py; without ``pairs`` its single frames. ``semantic``: false leaves
+    its labels out, as rooms want it: people are all that they label, and nothing there is known not to be one."""
 
     pairs: bool = True
+    semantic: bool = True
 
 
 class Streets(Source):
-    """Pairs with image, previous, K, depth, semantic (camvid_11), flow, motion and previous_from_current; or single
-    frames with image, K, depth and semantic.
+    """Pairs with image, previous, K, depth, semantic (camvid_11; in rooms people alone, all else 255, ignored), flow, motion
+    and previous_from_current; or single frames with image, K, depth and semantic.
 
     The stored flow is that of neighbouring frames. At other strides it is the rigid flow of depth and pose,
     unknown on moving objects; at stride 0 nothing moves.
@@ -49,8 +51,9 @@ class Streets(Source):
             "image": np.asarray(frame.image),
             "K": frame.camera.matrix,
             "depth": frame.depth.astype(np.float32),
-            "semantic": np.asarray(frame.semantic),
         }
+        if self.config.semantic:
+            still["semantic"] = np.asarray(frame.semantic)
         if not self.config.pairs:
             return still
         previous = self._dataset.frame(sequence, current - stride)

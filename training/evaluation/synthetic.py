@@ -13,13 +13,13 @@ from geoseg_ros.training.data.synthetic.config import random_config
 from geoseg_ros.training.evaluation.depth import ROAD_MAX_DEPTH, depth_table
 from geoseg_ros.training.evaluation.egomotion import ego_motion_table
 from geoseg_ros.training.evaluation.flow import dis_flow, flow_table, flow_to_previous
+from geoseg_ros.training.evaluation.semantics import SemanticJudge
 from geoseg_ros.training.evaluation.street_cache import cache_folder, street_frames
 from geoseg_ros.training.evaluation.suite import Bench, Score, SuiteResult
 from geoseg_ros.training.metrics.depth import depth_scores
 from geoseg_ros.training.metrics.egomotion import EgoMotionMetric, steps_of
 from geoseg_ros.training.metrics.flow import FlowMetric
 from geoseg_ros.training.metrics.motion import MotionMetric
-from geoseg_ros.training.metrics.semantics import ConfusionMatrix
 
 FIRST_SEED = 900_000
 """Training draws its seeds below this one."""
@@ -44,10 +44,10 @@ def synthetic(bench: Bench) -> SuiteResult:
     """24 streets (seeds from 900000) of 8 successive frames, 640×192, the camera of ``geoseg simulate``.
 
     All frames count for depth (0.001–80 m, sky not judged, mean of per-image scores) and semantics (one
-    confusion matrix, mean IoU over the classes that occur in the truth). Frames with a predecessor count for
-    flow (all pixels with known truth, occluded ones too, pooled; OpenCV DIS medium runs on the same pairs in
-    grey), motion (IoU of the moving class over all pixels together, and the per-image mean IoU) and
-    ego-motion (5-frame snippets within a street). What a model does not give is not judged.
+    confusion matrix, mean IoU over the classes that occur in the truth, boundaries, calibration). Frames with a
+    predecessor count for flow (all pixels with known truth, occluded ones too, pooled; OpenCV DIS medium runs on
+    the same pairs in grey), motion (IoU of the moving class over all pixels together, and the per-image mean IoU)
+    and ego-motion (5-frame snippets within a street). What a model does not give is not judged.
     """
     return _judge(bench, "synthetic", STREETS, default_config, BARS)
 
@@ -65,7 +65,7 @@ def _judge(
     judge = _Judge(bench)
     for seed, frame in bench.track(_sequence_frames(total, config_of), total, name):
         judge.update(seed, frame, config_of(seed))
-    return judge.result(bars)
+    return judge.result(name, bars)
 
 
 def _sequence_frames(
@@ -86,7 +86,7 @@ class _Judge:
     def __init__(self, bench: Bench) -> None:
         self.pipeline = bench.pipeline
         self.scaled, self.metric = [], []
-        self.semantics = ConfusionMatrix(len(CAMVID_11.names))
+        self.semantics = SemanticJudge(bench.pipeline.labels, CAMVID_11)
         self.flow, self.dis, self.motion = FlowMetric(), FlowMetric(), MotionMetric()
         self.ego_motion = EgoMotionMetric()
         self.frames = 0
@@ -112,7 +112,7 @@ class _Judge:
                     collected.append(scores)
         if result.semantic is not None:
             self.judged.add("semantic")
-            self.semantics.update(result.semantic, frame.semantic)
+            self.semantics.update(result.semantic, result.confidence, frame.semantic)
         self._poses.append(frame.world_from_camera)
         if self._previous is not None:
             if result.flow is not None:
@@ -134,16 +134,14 @@ class _Judge:
             self.ego_motion.update(self._steps, steps_of(np.array(self._poses)))
         self._steps, self._poses = [], []
 
-    def result(self, bars: dict[str, float]) -> SuiteResult:
-        """All scores."""
+    def result(self, name: str, bars: dict[str, float]) -> SuiteResult:
+        """All scores; ``name`` heads what a report shows of the semantics."""
         self._finish_street()
         scores = depth_table(self.scaled, self.metric, bars.get("abs_rel")) if "depth" in self.judged else []
-        classes = {}
+        classes, confusion = {}, None
         if "semantic" in self.judged:
-            classes = dict(zip(CAMVID_11.names, map(float, self.semantics.iou), strict=True))
-            note = f"{self.semantics.present.sum()} classes"
-            mean_iou = self.semantics.mean_iou
-            scores.append(Score("semantic mIoU", mean_iou, bar=bars.get("mean_iou"), higher=True, note=note))
+            scores += self.semantics.scores("semantic ", bars.get("mean_iou"))
+            classes, confusion = self.semantics.per_class(), self.semantics.matrix.counts
         if "flow" in self.judged:
             scores += flow_table(self.flow, self.dis, bars.get("share_of_dis"))
         if "motion" in self.judged:
@@ -155,4 +153,5 @@ class _Judge:
             ]
         if "ego_motion" in self.judged:
             scores += ego_motion_table(self.ego_motion.scores())
-        return SuiteResult(self.frames, scores, classes)
+        sections = self.semantics.sections(name)
+        return SuiteResult(self.frames, scores, classes, sections=sections, confusion=confusion)

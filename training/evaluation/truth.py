@@ -30,15 +30,13 @@ ENCODINGS = {
 class TruthImages:
     """Ground truth of an open bag for images with rising stamps.
 
-    ``topics``: by the names of :data:`~geoseg_ros.ground_truth.TRUTH`, that of semantics ``label_topic`` where it is given.
+    ``topics``: those of :func:`~geoseg_ros.ground_truth.truth_topics`.
     ``notes``: why one is not used: semantics, where ``label_info`` beside them names other classes than ``labels``. BagError
     where such a topic does not exist or holds no images.
     """
 
     def __init__(self, bag: BagReader, labels: LabelSet, label_topic: str | None = None) -> None:
-        self.topics = truth_topics(bag.topics)
-        if label_topic is not None:
-            self.topics["semantic"] = label_topic
+        self.topics = truth_topics(bag.topics, label_topic)
         self._labels = labels
         self.notes: list[str] = []
         for topic in self.topics.values():

@@ -4,8 +4,8 @@ scale, each trained on the same 800 frames and judged on streets, rooms and driv
     python -m geoseg_ros.training.studies.depth_methods --out runs/depth_methods
 
 As the published systems start from an encoder that knows ImageNet, these start from the installed model's; one starts from
-nothing. The first row is the installed model itself, which learned from labelled streets as well. Goes on where it was
-stopped; writes table.md and table.json to the folder.
+nothing, and adapt is Monodepth2's losses on the whole installed model. The first row is that model itself, which learned from
+labelled streets as well. Goes on where it was stopped; writes table.md and table.json to the folder.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ METHODS = {
     "sc_sfmlearner": ("sc_sfmlearner", ()),
     "learned_intrinsics": ("learned_intrinsics", ()),
     "velocity_scale": ("velocity_scale", ()),
+    "adapt": ("adapt", ()),
 }
 """Row of the table → recipe and what changes in it."""
 INSTALLED = "installed model"

@@ -32,6 +32,7 @@ from geoseg_ros.networks import create_network
 from geoseg_ros.networks.encoder import STRIDE
 from geoseg_ros.networks.segmenter import Segmentation
 from geoseg_ros.training.config import Recipe
+from geoseg_ros.training.data.cache_room import LIMIT_GB
 from geoseg_ros.training.data.depth_guidance import DepthGuide
 from geoseg_ros.training.data.source import Source
 from geoseg_ros.training.losses.geometry_guidance import holistic_guidance, per_class_guidance
@@ -58,7 +59,7 @@ class GuidanceConfig:
 
     ``form``: L_h (holistic), L_p (per_class) or Chen et al.'s regulariser (shared_class). Its ``weight`` λ is 0 before step
     ``start`` and grows linearly over the next ``ramp`` steps. ``cache``: folder of the computed depth (default $GEOSEG_CACHE,
-    else the user's).
+    else the user's), which may hold ``cache_gb`` in all.
     """
 
     model: str
@@ -67,9 +68,10 @@ class GuidanceConfig:
     start: int = 0
     ramp: int = 0
     cache: str | None = None
+    cache_gb: float = LIMIT_GB
 
     def __post_init__(self) -> None:
-        for name in ("weight", "start", "ramp"):
+        for name in ("weight", "start", "ramp", "cache_gb"):
             if getattr(self, name) < 0:
                 raise ConfigError(f"{name} is {getattr(self, name)}, expected 0 or more")
 
@@ -154,7 +156,9 @@ class SegmentationTask:
             maps = (labels for source in own for labels in source.label_maps())
             self.class_weights = median_frequency_weights(maps, len(self.labels.names))
         if self.loss.guidance is not None:
-            guide = DepthGuide(model_file(self.loss.guidance.model, self.recipe.data_root), self.loss.guidance.cache)
+            guidance = self.loss.guidance
+            model = model_file(guidance.model, self.recipe.data_root)
+            guide = DepthGuide(model, guidance.cache, limit_gb=guidance.cache_gb)
             if not [name for name, source in sources.items() if source.add_guidance(guide, name)]:
                 raise ConfigError(f"loss: guidance needs a source with labelled images, found {', '.join(sources)}")
 

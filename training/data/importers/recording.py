@@ -26,8 +26,8 @@ from geoseg_ros.frames.intrinsics import Intrinsics
 from geoseg_ros.image_messages import encode_image
 from geoseg_ros.labels import LabelSet
 from geoseg_ros.messages import label_info
-from geoseg_ros.training.data.odometry import BODY_FROM_OPTICAL, odometry_fields, pose_fields
-from geoseg_ros.training.data.static_frames import TF_STATIC, TF_TYPE
+from geoseg_ros.training.data.odometry import BODY_FROM_OPTICAL, odometry_fields
+from geoseg_ros.training.data.static_frames import TF_STATIC, TF_TYPE, transform_fields
 
 START = 1_700_000_000_000_000_000
 """Stamp (ns) of the first image of data sets without a clock: any plausible time, always the same."""
@@ -141,7 +141,8 @@ def _in_time(recording: Recording) -> Iterator[tuple[int, list[Message]]]:
     moving: Iterator[tuple[int, list[Message]]] = iter(())
     if recording.track is not None and len(recording.track.stamps):
         start = min(start, int(recording.track.stamps[0]))
-        fixed.append((TF_STATIC, TF_TYPE, {"transforms": [_mounting(recording.track, start)]}))
+        mount = transform_fields(recording.track.body, CAMERA_FRAME, recording.track.body_from_camera, start)
+        fixed.append((TF_STATIC, TF_TYPE, {"transforms": [mount]}))
         moving = _poses(recording.track)
     images = ((int(stamp), _image(int(stamp), p)) for stamp, p in zip(recording.stamps, recording.pictures))
     yield start, fixed
@@ -209,11 +210,3 @@ def _pose_before(stamps: np.ndarray, poses: np.ndarray, i: int) -> tuple[np.ndar
     if i == 0:
         return poses[0] @ np.linalg.inv(poses[1]) @ poses[0], (stamps[1] - stamps[0]) * 1e-9
     return poses[i - 1], (stamps[i] - stamps[i - 1]) * 1e-9
-
-
-def _mounting(track: BodyTrack, stamp: int) -> dict[str, Any]:
-    return {
-        "header": {"stamp": stamp, "frame_id": track.body},
-        "child_frame_id": CAMERA_FRAME,
-        "transform": pose_fields(track.body_from_camera, ("translation", "rotation")),
-    }

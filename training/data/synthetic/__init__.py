@@ -1,7 +1,24 @@
-"""The synthetic street world: ray-cast streets with exact depth, semantics, flow, motion and pose, all by
+"""The synthetic worlds: ray-cast streets and rooms with exact depth, semantics, flow, motion and pose, all by
 seed."""
 
-from geoseg_ros.training.data.synthetic.config import StreetConfig, default_camera, random_config
-from geoseg_ros.training.data.synthetic.street import SyntheticFrame, SyntheticStreet
+from geoseg_ros.training.data.synthetic.config import (
+    RoomConfig,
+    StreetConfig,
+    default_camera,
+    random_config,
+    random_room_config,
+)
+from geoseg_ros.training.data.synthetic.room import SyntheticRoom
+from geoseg_ros.training.data.synthetic.street import SyntheticStreet
+from geoseg_ros.training.data.synthetic.world import SyntheticFrame
 
-__all__ = ["StreetConfig", "SyntheticFrame", "SyntheticStreet", "default_camera", "random_config"]
+__all__ = [
+    "RoomConfig",
+    "StreetConfig",
+    "SyntheticFrame",
+    "SyntheticRoom",
+    "SyntheticStreet",
+    "default_camera",
+    "random_config",
+    "random_room_config",
+]

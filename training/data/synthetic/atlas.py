@@ -8,15 +8,17 @@ from functools import lru_cache
 import cv2
 import numpy as np
 
-from geoseg_ros.training.data.synthetic import drawings, textures
+from geoseg_ros.training.data.synthetic import drawings, interior_tiles, textures
 
 LEVELS = 9  # 256 … 1
 _BORDER = 1
 _LIBRARIES = 6
 _ROW = 1024  # points per row of the maps given to cv2.remap
 
-# how many variants of each kind a library holds
-_KINDS: dict[Callable[[np.random.Generator], np.ndarray], int] = {
+Kinds = dict[Callable[[np.random.Generator], np.ndarray], int]
+"""How many variants of each kind of tile a library holds."""
+
+_STREETS: Kinds = {
     textures.grain: 2,
     textures.clouds: 3,
     textures.plain: 1,
@@ -46,16 +48,47 @@ _KINDS: dict[Callable[[np.random.Generator], np.ndarray], int] = {
     textures.paint: 2,
     drawings.lattice: 2,
 }
+_ROOMS: Kinds = {
+    textures.grain: 2,
+    textures.plain: 1,
+    textures.plaster: 3,
+    textures.concrete: 2,
+    textures.brick: 2,
+    textures.paving: 3,
+    textures.boards: 2,
+    textures.cloth: 6,
+    drawings.poster: 6,
+    drawings.sign_board: 4,
+    interior_tiles.parquet: 5,
+    interior_tiles.grained: 4,
+    interior_tiles.carpet: 5,
+    interior_tiles.wallpaper: 7,
+    interior_tiles.terrazzo: 2,
+    interior_tiles.checks: 1,
+    interior_tiles.ceiling_tiles: 2,
+    interior_tiles.doors: 8,
+    interior_tiles.spines: 4,
+    interior_tiles.page: 5,
+    interior_tiles.screen: 5,
+    interior_tiles.keys: 1,
+    interior_tiles.painting: 6,
+    interior_tiles.parcel: 4,
+    interior_tiles.view: 4,
+    interior_tiles.blinds: 2,
+    interior_tiles.folds: 3,
+    interior_tiles.vents: 3,
+}
+_KINDS = {"streets": _STREETS, "rooms": _ROOMS}
 
 
 class Atlas:
     """All texture tiles of one library. Layers are counted; ``layers[kind]`` lists the variants of a kind."""
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int, kinds: Kinds = _STREETS) -> None:
         rng = np.random.default_rng([seed, 0x7E47])
         tiles: list[np.ndarray] = []
         self.layers: dict[str, list[int]] = {}
-        for make, count in _KINDS.items():
+        for make, count in kinds.items():
             self.layers[make.__name__] = list(range(len(tiles), len(tiles) + count))
             tiles += [make(rng) for _ in range(count)]
         sizes = [textures.SIZE >> level for level in range(LEVELS)]
@@ -124,11 +157,11 @@ def _remap(picture: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray:
 
 
 @lru_cache(maxsize=_LIBRARIES)
-def _library(number: int) -> Atlas:
-    return Atlas(number)
+def _library(number: int, world: str) -> Atlas:
+    return Atlas(number, _KINDS[world])
 
 
-def atlas_for(seed: int) -> Atlas:
-    """The texture library of a street; a few libraries are shared by all seeds, since making one takes a
-    second."""
-    return _library(seed % _LIBRARIES)
+def atlas_for(seed: int, world: str = "streets") -> Atlas:
+    """The texture library of a world's seed ("streets" or "rooms"); a few libraries are shared by all seeds, since making
+    one takes a second."""
+    return _library(seed % _LIBRARIES, world)

@@ -6,7 +6,8 @@ Topics: ``/camera/image_raw`` (rgb8; or ``/camera/image_raw/compressed``, JPEG),
 ``base_link``) and, below ``/camera/gt/``: ``semantic/image`` mono8, ``depth/image`` 32FC1 (metres, +inf sky),
 ``flow/image`` 32FC2 (x_current − x_previous, NaN on the first frame), ``motion/mask`` mono8 (0, 255),
 ``odom`` (of ``camera_link``, the camera's position with axes x forward, y left, z up: pose in ``odom``, twist
-in ``camera_link``). All frames of an instant share their stamp.
+in ``camera_link``). All frames of an instant share their stamp. The latched ``/tf_static`` leads from ``base_link`` to
+``camera_link`` to the frame of the images, ``camera_optical_frame``.
 """
 
 from __future__ import annotations
@@ -21,7 +22,9 @@ import numpy as np
 from geoseg_ros.bags import BagWriter
 from geoseg_ros.image_messages import encode_image
 from geoseg_ros.training.data.odometry import BODY_FROM_OPTICAL, odometry_fields
-from geoseg_ros.training.data.synthetic.street import SyntheticFrame, SyntheticStreet
+from geoseg_ros.training.data.static_frames import TF_STATIC, TF_TYPE, transform_fields
+from geoseg_ros.training.data.synthetic.street import SyntheticStreet
+from geoseg_ros.training.data.synthetic.world import SyntheticFrame
 
 START = 1_700_000_000_000_000_000  # stamp of the first frame (ns): any plausible time, always the same
 _IMAGE = "sensor_msgs/msg/Image"
@@ -45,7 +48,13 @@ def write_street_bag(
     def world_from_link(time: float) -> np.ndarray:
         return street.camera_pose(time) @ optical_from_link
 
+    mounting = [
+        transform_fields("base_link", "camera_link", street.camera_mount @ optical_from_link, START),
+        transform_fields("camera_link", street.camera.frame_id, np.linalg.inv(optical_from_link), START),
+    ]
     with BagWriter(path, storage) as bag:
+        bag.add_topic(TF_STATIC, TF_TYPE, latched=True)
+        bag.write(TF_STATIC, TF_TYPE, {"transforms": mounting}, START)
         for frame in street.frames():
             stamp, time = START + frame.stamp, frame.stamp * 1e-9
             header = {"stamp": stamp, "frame_id": street.camera.frame_id}

@@ -1,12 +1,13 @@
-"""Many short synthetic sequences on disk, as arrays that can be mapped into memory.
+"""Many short synthetic sequences of streets or rooms on disk, as arrays that can be mapped into memory.
 
 One folder per sequence, ``sequence_<seed>/``, with uncompressed ``.npy`` files over its F frames: ``image``
-F×H×W×3 uint8 RGB, ``depth`` F×H×W float16 (z in metres, +inf sky), ``semantic`` F×H×W uint8 (CAMVID_11),
-``flow`` F×H×W×2 float16 (flow_to_previous, NaN on the first frame), ``motion`` F×H×W uint8 (0, 255),
+F×H×W×3 uint8 RGB, ``depth`` F×H×W float16 (z in metres, +inf sky), ``semantic`` F×H×W uint8 (CAMVID_11, 255 for
+what has no class), ``flow`` F×H×W×2 float16 (flow_to_previous, NaN on the first frame), ``motion`` F×H×W uint8 (0, 255),
 ``world_from_camera`` F×4×4 float64 (optical frame), and ``sequence.json`` with the camera, the stamps and the
 format's version.
 
-``python -m geoseg_ros.training.data.synthetic.dataset --out FOLDER --sequences 1000`` makes one.
+``python -m geoseg_ros.training.data.synthetic.dataset --out FOLDER --sequences 1000`` makes one of streets, with
+``--world rooms`` one of rooms.
 """
 
 from __future__ import annotations
@@ -27,31 +28,44 @@ import numpy as np
 from geoseg_ros.camera import PinholeCamera
 from geoseg_ros.errors import ConfigError, GeosegError
 from geoseg_ros.progress import progress_bar
-from geoseg_ros.training.data.synthetic.config import StreetConfig, random_config
+from geoseg_ros.training.data.synthetic.config import StreetConfig, random_config, random_room_config
+from geoseg_ros.training.data.synthetic.room import SyntheticRoom
 from geoseg_ros.training.data.synthetic.street import SyntheticStreet
+from geoseg_ros.training.data.synthetic.world import SyntheticWorld
 
 FORMAT = 1
 _ARRAYS = ("image", "depth", "semantic", "flow", "motion", "world_from_camera")
 _META = "sequence.json"
+_FIRST_WORLD = "streets"  # whose sequences do not name it
 
 
 def _name(seed: int) -> str:
     return f"sequence_{seed:08d}"
 
 
-def _config(seed: int, frames: int, width: int, height: int) -> StreetConfig:
-    default = StreetConfig()
-    if seed % 2 == 0 and (default.camera.width, default.camera.height) == (width, height):
-        return StreetConfig(duration=frames / default.fps)
-    return random_config(seed, width, height, frames)
+def _street(seed: int, frames: int, width: int, height: int) -> SyntheticWorld:
+    """Odd seeds have the camera of :func:`random_config`, even ones the default camera where the size is its own: half of
+    what is learned is about the most likely robot."""
+    config = StreetConfig()
+    if seed % 2 == 0 and (config.camera.width, config.camera.height) == (width, height):
+        config = StreetConfig(duration=frames / config.fps)
+    else:
+        config = random_config(seed, width, height, frames)
+    return SyntheticStreet(seed, config, threads=1)
 
 
-def write_sequence(folder: Path, seed: int, frames: int, width: int, height: int) -> Path:
-    """Render one sequence and write it; returns its folder. Odd seeds have the camera of :func:`random_config`, even
-    ones the default camera where the size is its own: half of what is learned is about the most likely robot."""
-    config = _config(seed, frames, width, height)
-    street = SyntheticStreet(seed, config, threads=1)
-    rendered = [street.frame(index) for index in range(frames)]
+def _room(seed: int, frames: int, width: int, height: int) -> SyntheticWorld:
+    return SyntheticRoom(seed, random_room_config(seed, width, height, frames), threads=1)
+
+
+WORLDS = {"streets": (_street, (640, 192)), "rooms": (_room, (448, 336))}
+"""For each world, what makes a sequence's world (of a seed, frames, width and height), and the default size."""
+
+
+def write_sequence(folder: Path, seed: int, frames: int, width: int, height: int, world: str = "streets") -> Path:
+    """Render one sequence of a world and write it; returns its folder."""
+    made = WORLDS[world][0](seed, frames, width, height)
+    rendered = [made.frame(index) for index in range(frames)]
     target = folder / _name(seed)
     partial = folder / f".{target.name}.{os.getpid()}.tmp"
     shutil.rmtree(partial, ignore_errors=True)
@@ -72,8 +86,10 @@ def write_sequence(folder: Path, seed: int, frames: int, width: int, height: int
         "width": width,
         "height": height,
         "stamps": [f.stamp for f in rendered],
-        "camera": street.camera.to_dict(),
+        "camera": made.camera.to_dict(),
     }
+    if world != _FIRST_WORLD:
+        meta["world"] = world
     (partial / _META).write_text(json.dumps(meta))
     os.replace(partial, target)
     return target
@@ -84,13 +100,18 @@ def generate_dataset(
     sequences: int,
     frames_per_sequence: int = 6,
     first_seed: int = 0,
-    width: int = 640,
-    height: int = 192,
+    width: int | None = None,
+    height: int | None = None,
     workers: int | None = None,
+    world: str = "streets",
 ) -> int:
-    """Render sequences of the seeds first_seed … first_seed + sequences - 1 in parallel processes; returns
-    how many were made now. Finished sequences are kept; an interrupted run goes on where it stopped. Raises
-    ConfigError where existing sequences have another size or length."""
+    """Render sequences of a world ("streets" or "rooms", at its own size where none is given) of the seeds
+    first_seed … first_seed + sequences - 1 in parallel processes; returns how many were made now. Finished
+    sequences are kept; an interrupted run goes on where it stopped. Raises ConfigError where existing sequences
+    have another size or length or show another world."""
+    if world not in WORLDS:
+        raise ConfigError(f"synthetic world is {world!r}, expected one of {', '.join(WORLDS)}")
+    width, height = width or WORLDS[world][1][0], height or WORLDS[world][1][1]
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     for leftover in folder.glob(".sequence_*.tmp"):
@@ -104,6 +125,9 @@ def generate_dataset(
             missing.append(seed)
             continue
         meta = _read_meta(place)
+        shown = meta.get("world", _FIRST_WORLD)
+        if shown != world:
+            raise ConfigError(f"{place} shows {shown}, expected {world}: choose another folder")
         found = (meta["frames"], meta["width"], meta["height"])
         if found != (frames_per_sequence, width, height):
             raise ConfigError(
@@ -113,9 +137,9 @@ def generate_dataset(
     spawn = get_context("spawn")  # a forked child would inherit locks that the caller's threads hold
     executor = ProcessPoolExecutor(workers, spawn, initializer=_single_threaded)
     with progress_bar() as progress, executor as pool:
-        bar = progress.add_task("rendering streets", total=sequences, completed=sequences - len(missing))
+        bar = progress.add_task(f"rendering {world}", total=sequences, completed=sequences - len(missing))
         jobs = [
-            pool.submit(write_sequence, folder, seed, frames_per_sequence, width, height) for seed in missing
+            pool.submit(write_sequence, folder, seed, frames_per_sequence, width, height, world) for seed in missing
         ]
         try:
             for job in as_completed(jobs):
@@ -223,21 +247,25 @@ class SyntheticDataset:
 
 def main(argv: list[str] | None = None) -> int:
     """Command line of the generator."""
-    parser = argparse.ArgumentParser(description="Render a dataset of short synthetic street sequences.")
+    parser = argparse.ArgumentParser(description="Render a dataset of short synthetic sequences.")
     parser.add_argument("--out", required=True, type=Path, help="folder of the dataset")
     parser.add_argument("--sequences", type=int, default=1000)
     parser.add_argument("--frames", type=int, default=6, help="frames per sequence")
     parser.add_argument("--first-seed", type=int, default=0)
-    parser.add_argument("--size", default="640x192", help="WIDTHxHEIGHT in pixels")
+    parser.add_argument("--world", choices=tuple(WORLDS), default=_FIRST_WORLD, help="what is rendered (default: %(default)s)")
+    sizes = ", ".join(f"{width}x{height} for {world}" for world, (_, (width, height)) in WORLDS.items())
+    parser.add_argument("--size", help=f"WIDTHxHEIGHT in pixels; default: {sizes}")
     parser.add_argument("--workers", type=int, default=None, help="processes; default: one per core")
     args = parser.parse_args(argv)
-    try:
-        width, height = (int(part) for part in args.size.split("x"))
-    except ValueError:
-        parser.error(f"--size is {args.size!r}, expected WIDTHxHEIGHT such as 640x192")
+    width = height = None
+    if args.size:
+        try:
+            width, height = (int(part) for part in args.size.split("x"))
+        except ValueError:
+            parser.error(f"--size is {args.size!r}, expected WIDTHxHEIGHT such as 640x192")
     try:
         made = generate_dataset(
-            args.out, args.sequences, args.frames, args.first_seed, width, height, args.workers
+            args.out, args.sequences, args.frames, args.first_seed, width, height, args.workers, args.world
         )
     except GeosegError as error:
         print(f"error: {error}", file=sys.stderr)

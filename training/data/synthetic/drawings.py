@@ -9,7 +9,7 @@ import numpy as np
 from geoseg_ros.training.data.synthetic.textures import SIZE, axes, brick, make_tile, noise, plaster
 
 
-def _rectangle(target: np.ndarray, u0: float, v0: float, u1: float, v1: float, value: float) -> None:
+def rectangle(target: np.ndarray, u0: float, v0: float, u1: float, v1: float, value: float) -> None:
     """Fill a rectangle given in tile coordinates (v up)."""
     cv2.rectangle(
         target,
@@ -39,26 +39,26 @@ def facade(rng):
     band = rng.random() < 0.35
     for row in range(4):
         if band:
-            _rectangle(trim, 0, row / 4, 1, row / 4 + 0.018, 0.8)
+            rectangle(trim, 0, row / 4, 1, row / 4 + 0.018, 0.8)
         for column in range(4):
             u0, v0 = (column + 0.5 - width / 2) / 4, (row + sill) / 4
             u1, v1 = u0 + width / 4, min(v0 + height / 4, (row + 0.97) / 4)
-            _rectangle(trim, u0 - frame / 4, v0 - frame / 4, u1 + frame / 4, v1 + frame / 4, 1)
-            _rectangle(
+            rectangle(trim, u0 - frame / 4, v0 - frame / 4, u1 + frame / 4, v1 + frame / 4, 1)
+            rectangle(
                 trim, u0 - 2 * frame / 4, v0 - 2 * frame / 4, u1 + 2 * frame / 4, v0, rng.uniform(0.5, 1)
             )
-            _rectangle(shade, u0, v0, u1, v1, rng.uniform(0.5, 1.6))
-            _rectangle(trim, u0, v0, u1, v1, 0)
-            _rectangle(glass, u0, v0, u1, v1, 1)
+            rectangle(shade, u0, v0, u1, v1, rng.uniform(0.5, 1.6))
+            rectangle(trim, u0, v0, u1, v1, 0)
+            rectangle(glass, u0, v0, u1, v1, 1)
             if rng.random() < 0.35:  # a curtain or blind
                 drop = rng.uniform(0.2, 1.0)
-                _rectangle(glass, u0, v1 - drop * (v1 - v0), u1, v1, rng.uniform(0.1, 0.5))
-                _rectangle(trim, u0, v1 - drop * (v1 - v0), u1, v1, rng.uniform(0.3, 0.8))
+                rectangle(glass, u0, v1 - drop * (v1 - v0), u1, v1, rng.uniform(0.1, 0.5))
+                rectangle(trim, u0, v1 - drop * (v1 - v0), u1, v1, rng.uniform(0.3, 0.8))
             for pane in range(1, panes):
                 u = u0 + (u1 - u0) * pane / panes
-                _rectangle(glass, u - 0.004, v0, u + 0.004, v1, 0)
-                _rectangle(trim, u - 0.004, v0, u + 0.004, v1, 1)
-            _rectangle(shade, u0, v1 - 0.012, u1, v1, 0.35)
+                rectangle(glass, u - 0.004, v0, u + 0.004, v1, 0)
+                rectangle(trim, u - 0.004, v0, u + 0.004, v1, 1)
+            rectangle(shade, u0, v1 - 0.012, u1, v1, 0.35)
     second = np.maximum(glass, (wall[..., 0] / 255.0) * 0.4 * (trim == 0))
     return make_tile(
         second=second * (1 - 0.9 * trim * (glass < 0.6)), third=trim * (glass < 0.6), shade=shade
@@ -71,22 +71,22 @@ def shop(rng):
     glass = np.zeros((SIZE, SIZE), np.float32)
     trim = np.zeros((SIZE, SIZE), np.float32)
     shade = 1 + 0.05 * noise(rng)
-    _rectangle(trim, 0, 0.78, 1, 0.97, 1)
+    rectangle(trim, 0, 0.78, 1, 0.97, 1)
     cursor = 0.03
     while cursor < 0.9:
         width = rng.uniform(0.12, 0.4)
         end = min(cursor + width, 0.97)
         bottom = 0.0 if rng.random() < 0.25 else rng.uniform(0.08, 0.22)
-        _rectangle(glass, cursor, bottom, end, 0.74, 1)
+        rectangle(glass, cursor, bottom, end, 0.74, 1)
         for _ in range(3):
             a, b = np.sort(rng.uniform(cursor, end, 2))
-            _rectangle(shade, a, bottom, b, rng.uniform(bottom, 0.74), rng.uniform(0.3, 1.8))
+            rectangle(shade, a, bottom, b, rng.uniform(bottom, 0.74), rng.uniform(0.3, 1.8))
         cursor = end + rng.uniform(0.02, 0.08)
     letters = int(rng.integers(4, 12))
     start = rng.uniform(0.1, 0.4)
     for index in range(letters):
         u0 = start + index * 0.045
-        _rectangle(trim, u0, 0.83, u0 + rng.uniform(0.015, 0.035), 0.92, 0.05)
+        rectangle(trim, u0, 0.83, u0 + rng.uniform(0.015, 0.035), 0.92, 0.05)
     return make_tile(second=glass, third=trim * (glass < 0.5), shade=shade)
 
 
@@ -169,11 +169,11 @@ def panels(rng):
     half."""
     second = np.zeros((SIZE, SIZE), np.float32)
     for u in (0.30, 0.50, 0.70)[: int(rng.integers(2, 4))]:
-        _rectangle(second, u, 0.18, u + 0.008, 0.75, 0.9)
-        _rectangle(second, u + 0.10, 0.52, u + 0.14, 0.545, 0.8)
-    _rectangle(second, 0, 0.1, 1, 0.17, rng.uniform(0, 0.9))
+        rectangle(second, u, 0.18, u + 0.008, 0.75, 0.9)
+        rectangle(second, u + 0.10, 0.52, u + 0.14, 0.545, 0.8)
+    rectangle(second, 0, 0.1, 1, 0.17, rng.uniform(0, 0.9))
     shade = 1 + 0.02 * noise(rng, 1.0)
-    _rectangle(shade, 0, 0.40, 1, 0.43, rng.uniform(0.8, 1.2))
+    rectangle(shade, 0, 0.40, 1, 0.43, rng.uniform(0.8, 1.2))
     return make_tile(second=second, shade=shade)
 
 

@@ -40,7 +40,7 @@ class Ego:
     def __init__(
         self, rng: np.random.Generator, layout: Layout, config: StreetConfig, speeds: np.ndarray
     ) -> None:
-        self._layout, self._config = layout, config
+        self._layout = layout
         self.start = 0.0  # distance along the path at time 0
         self.path = self._path(rng, layout)
         self.times = -LEAD_TIME + TIME_STEP * np.arange(len(speeds))
@@ -50,7 +50,11 @@ class Ego:
         self._phase = rng.uniform(0, 2 * np.pi, (3, 3))
         # bounce (m), pitch and roll (rad)
         self._shake = amplitude * np.array([[0.008], [0.0035], [0.0025]]) * rng.uniform(0.2, 1.0, (3, 3))
-        self._yaw_offset = float(rng.normal(0, 0.01))
+        yaw_offset = float(rng.normal(0, 0.01))
+        self.mount = _euler(config.mount_roll, config.mount_pitch, yaw_offset, config.camera_height)
+        """4×4 body_from_camera (optical frame)."""
+        self.mount[0, 3] = _FRONT
+        self.mount[:3, :3] = self.mount[:3, :3] @ BODY_FROM_OPTICAL
 
     def _path(self, rng: np.random.Generator, layout: Layout) -> Curve:
         """The own lane, with a turn into a side road now and then, and gentle weaving."""
@@ -112,11 +116,7 @@ class Ego:
 
     def world_from_camera(self, time: float) -> np.ndarray:
         """4×4 pose of the camera's optical frame in the world."""
-        config = self._config
-        mount = _euler(config.mount_roll, config.mount_pitch, self._yaw_offset, config.camera_height)
-        mount[0, 3] = _FRONT
-        mount[:3, :3] = mount[:3, :3] @ BODY_FROM_OPTICAL
-        return self.body(time) @ mount
+        return self.body(time) @ self.mount
 
 
 def _direction(yaw: float) -> np.ndarray:

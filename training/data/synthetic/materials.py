@@ -27,6 +27,8 @@ SKY, BUILDING, POLE, ROAD, PAVEMENT, TREE, SIGN, FENCE, CAR, PEDESTRIAN, BICYCLI
     )
 )
 
+NO_CLASS = 255  # what belongs to no class of CAMVID_11: sources ignore it
+
 
 @dataclass(frozen=True)
 class MaterialTable:
@@ -46,7 +48,7 @@ class MaterialTable:
 
 
 class Materials:
-    """Collects materials while a street is built; textures and colours that are not given are drawn by the
+    """Collects materials while a world is built; textures and colours that are not given are drawn by the
     generator."""
 
     def __init__(self, layers: dict[str, list[int]], rng: np.random.Generator, wildness: float) -> None:
@@ -85,6 +87,14 @@ class Materials:
         row[2] = np.concatenate([np.asarray(first, np.float32), row[2][3:]])
         self._rows.append(tuple(row))
         return len(self._rows) - 1
+
+    def first_color(self, material: int) -> np.ndarray:
+        """The first albedo (3, linear RGB) of a material."""
+        return self._rows[material][2][:3]
+
+    def tile_size(self, material: int) -> float:
+        """Metres per texture tile of a material."""
+        return self._rows[material][1]
 
     def table(self) -> MaterialTable:
         """The arrays for rendering."""

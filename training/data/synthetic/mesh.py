@@ -68,6 +68,14 @@ def pose(x: float = 0.0, y: float = 0.0, z: float = 0.0, yaw: float = 0.0, scale
     return np.array([[c, -s, 0, x], [s, c, 0, y], [0, 0, scale, z], [0, 0, 0, 1.0]])
 
 
+def directions_around(count: int) -> np.ndarray:
+    """Unit vectors (count×3 float32) spread evenly over all directions, on a Fibonacci spiral."""
+    z = 1 - (2 * np.arange(count) + 1) / count
+    angle = np.arange(count) * np.pi * (3 - np.sqrt(5))
+    radius = np.sqrt(1 - z**2)
+    return np.stack([radius * np.cos(angle), radius * np.sin(angle), z], -1).astype(np.float32)
+
+
 def turned(axis: str, angle: float, pivot: Sequence[float] = (0, 0, 0)) -> np.ndarray:
     """4×4 rotation by an angle (radians) about the named axis through a pivot point."""
     c, s = np.cos(angle), np.sin(angle)

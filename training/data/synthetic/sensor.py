@@ -19,13 +19,21 @@ class Sensor:
     imperfections."""
 
     def __init__(
-        self, rng: np.random.Generator, width: int, height: int, brightness: float, strength: float
+        self,
+        rng: np.random.Generator,
+        width: int,
+        height: int,
+        brightness: float,
+        strength: float,
+        saturation: tuple[float, float] = (0.6, 1.25),
+        contrast: tuple[float, float] = (1.0, 1.9),
     ) -> None:
-        """brightness: typical radiance of a sunlit or overcast scene, which exposure brings to mid-grey."""
+        """brightness: typical radiance of a scene, which exposure brings to mid-grey; ``saturation`` and ``contrast`` are
+        drawn from ranges."""
         self._gain = float(0.5 * np.exp(rng.normal(0.1, 0.33)) / brightness)
         white = np.clip(np.exp(rng.normal(0, 0.07, 3)), 0.8, 1.25)
-        saturation = rng.uniform(0.6, 1.25)
-        self._colour = (saturation * np.eye(3) + (1 - saturation) / 3) * white  # RGB to RGB
+        colourful = rng.uniform(*saturation)
+        self._colour = (colourful * np.eye(3) + (1 - colourful) / 3) * white  # RGB to RGB
         self._blur = float(rng.choice([0.0, 0.35, 0.5, 0.8], p=[0.2, 0.4, 0.3, 0.1])) * strength
         self._shutter = float(rng.uniform(0.05, 0.35)) * strength * (rng.random() < 0.3)
         noise = np.float32(np.exp(rng.uniform(np.log(0.3), np.log(5.0)))) * strength
@@ -37,7 +45,7 @@ class Sensor:
         tone = (1 - shoulder) * np.clip(x, 0, 1) + shoulder * soft
         lift = rng.uniform(0.0, 0.03)
         display = np.power(np.clip(tone, 0, 1), 1 / gamma)
-        display = np.clip(_PIVOT + (display - _PIVOT) * rng.uniform(1.0, 1.9), 0, 1)
+        display = np.clip(_PIVOT + (display - _PIVOT) * rng.uniform(*contrast), 0, 1)
         self._curve = (255 * (lift + (1 - lift) * display)).astype(np.float32)
         # one field of noise, read at another offset for each frame
         self._noise_field = (

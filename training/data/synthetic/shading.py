@@ -19,6 +19,37 @@ _GRAIN_REPEAT = 6.7  # grain tiles per texture tile
 _STAIN_REPEAT = 0.23
 
 
+def surface_albedo(
+    table: MaterialTable,
+    atlas: Atlas,
+    material: np.ndarray,
+    uv: np.ndarray,
+    distance: np.ndarray,
+    facing: np.ndarray,
+    footprint: float,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Albedo N×3 and mirror strength N of surface points: material ids N, uv N×2, distance N along the ray, ``facing`` N the
+    cosine between ray and normal, ``footprint`` a pixel's width per unit of distance."""
+    tile = table.tile[material]
+    # a pixel's width on the surface, stretched where the surface is seen at a slant
+    width = distance * footprint / np.sqrt(np.clip(facing, 0.03, 1))
+    level = np.log2(np.maximum(width * 256 / tile, 1.0))
+    texture = atlas.sample(table.layer[material], uv, level)
+    second = texture[:, :1] * np.float32(1 / 255)
+    third = texture[:, 1:2] * np.float32(1 / 255)
+    grain = atlas.grain(uv * np.float32(_GRAIN_REPEAT), level + np.float32(np.log2(_GRAIN_REPEAT)))
+    stain = atlas.grain(uv * np.float32(_STAIN_REPEAT), level + np.float32(np.log2(_STAIN_REPEAT)))
+    detail = table.detail[material] * np.float32(1 / 128)
+    shade = texture[:, 2] * np.float32(1 / 128) * (1 + detail * (0.7 * grain + 0.5 * stain - 1.2 * 128))
+    colors = table.colors[material]
+    first = colors[:, :3]
+    albedo = first + second * (colors[:, 3:6] - first)
+    albedo += third * (colors[:, 6:] - albedo)
+    albedo *= np.clip(shade, 0.1, 3.0)[:, None]
+    mirror = table.gloss[material] + table.glossy_second[material] * second[:, 0]
+    return np.clip(albedo, 0, 0.95), mirror
+
+
 class Shader:
     """Radiance of surfaces under one weather."""
 
@@ -57,7 +88,7 @@ class Shader:
         normal = np.where(facing[:, None] > 0, -normal, normal)
         normal /= np.sqrt(np.einsum("ij,ij->i", normal, normal))[:, None] + 1e-6
         facing = np.abs(facing)
-        albedo, mirror = self._albedo(material, hits.uv[index], distance, facing, footprint)
+        albedo, mirror = surface_albedo(table, self._atlas, material, hits.uv[index], distance, facing, footprint)
         points = origin + directions * distance[:, None]
         light = np.clip(apply(weather.sun_direction[None], normal)[:, 0], 0, None)
         shade_from = np.where(table.semantic[material] == TREE, _TREE_SHADOW_REACH, _SHADOW_REACH)
@@ -84,28 +115,6 @@ class Shader:
         colour *= clear
         colour += veil
         return colour
-
-    def _albedo(self, material, uv, distance, facing, footprint) -> tuple[np.ndarray, np.ndarray]:
-        """Albedo N×3 and mirror strength N."""
-        table = self._materials
-        tile = table.tile[material]
-        # a pixel's width on the surface, stretched where the surface is seen at a slant
-        width = distance * footprint / np.sqrt(np.clip(facing, 0.03, 1))
-        level = np.log2(np.maximum(width * 256 / tile, 1.0))
-        texture = self._atlas.sample(table.layer[material], uv, level)
-        second = texture[:, :1] * np.float32(1 / 255)
-        third = texture[:, 1:2] * np.float32(1 / 255)
-        grain = self._atlas.grain(uv * np.float32(_GRAIN_REPEAT), level + np.float32(np.log2(_GRAIN_REPEAT)))
-        stain = self._atlas.grain(uv * np.float32(_STAIN_REPEAT), level + np.float32(np.log2(_STAIN_REPEAT)))
-        detail = table.detail[material] * np.float32(1 / 128)
-        shade = texture[:, 2] * np.float32(1 / 128) * (1 + detail * (0.7 * grain + 0.5 * stain - 1.2 * 128))
-        colors = table.colors[material]
-        first = colors[:, :3]
-        albedo = first + second * (colors[:, 3:6] - first)
-        albedo += third * (colors[:, 6:] - albedo)
-        albedo *= np.clip(shade, 0.1, 3.0)[:, None]
-        mirror = table.gloss[material] + table.glossy_second[material] * second[:, 0]
-        return np.clip(albedo, 0, 0.95), mirror
 
     def _shadowed(self, points, normal, light, near, occluders) -> np.ndarray:
         """Indices of the points that the sun does not reach."""

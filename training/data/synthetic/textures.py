@@ -64,7 +64,7 @@ def concrete(rng):
     )
 
 
-def _blocks(rng, rows: int, columns: int, bond: float, joint: float, spread: float):
+def blocks(rng, rows: int, columns: int, bond: float, joint: float, spread: float):
     """Joint mask and per-block values of a wall or floor of rows × columns blocks, odd rows shifted by
     bond."""
     u, v = axes()
@@ -82,17 +82,17 @@ def _blocks(rng, rows: int, columns: int, bond: float, joint: float, spread: flo
 def paving(rng):
     rows = int(rng.choice([4, 6, 8]))
     columns = int(rng.choice([4, 6, 8]))
-    joints, slabs = _blocks(rng, rows, columns, rng.choice([0, 0.5]), 0.03, 0.08)
+    joints, slabs = blocks(rng, rows, columns, rng.choice([0, 0.5]), 0.03, 0.08)
     return make_tile(second=0.8 * joints, shade=1 + slabs + 0.06 * noise(rng, 0.3, 4, 128))
 
 
 def cobbles(rng):
-    joints, stones = _blocks(rng, 16, 16, 0.5, 0.12, 0.14)
+    joints, stones = blocks(rng, 16, 16, 0.5, 0.12, 0.14)
     return make_tile(second=0.9 * joints, shade=1 + stones + 0.08 * noise(rng, 0.3, 8, 128))
 
 
 def brick(rng):
-    joints, bricks = _blocks(rng, 24, 8, 0.5, 0.07, 0.13)
+    joints, bricks = blocks(rng, 24, 8, 0.5, 0.07, 0.13)
     return make_tile(second=0.8 * joints, shade=1 + bricks + 0.05 * noise(rng, 0.5))
 
 
@@ -107,7 +107,7 @@ def plaster(rng):
 def roof(rng):
     u, v = axes()
     rows, columns = int(rng.integers(12, 20)), int(rng.integers(10, 18))
-    joints, tiles = _blocks(rng, rows, columns, 0.5, 0.08, 0.13)
+    joints, tiles = blocks(rng, rows, columns, 0.5, 0.08, 0.13)
     slope = (v * rows) % 1
     return make_tile(
         second=0.7 * joints,

@@ -91,6 +91,11 @@ class TracedMesh:
             index = index[self._table.cutout[self._material[triangle[index]]]]
         return blocked
 
+    def blocked_within(self, origins: np.ndarray, directions: np.ndarray, reach: np.ndarray) -> np.ndarray:
+        """Whether (N bool) anything, holes of leaves included, lies along rays nearer than ``reach`` (N float32, in units of
+        the direction)."""
+        return self._scene.run(origins, directions, dists=reach, query="OCCLUDED") >= 0
+
     def _interpolate(self, triangle: np.ndarray, u: np.ndarray, v: np.ndarray) -> np.ndarray:
         """Texture coordinates and normal (N×5) at barycentric coordinates."""
         corners = self._corners[triangle]
