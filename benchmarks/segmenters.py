@@ -40,6 +40,7 @@ NETWORKS = {
     "PSPNet, ResNet-18": ("pspnet", {"encoder": "resnet18"}),
     "PSPNet, ResNet-18, not dilated": ("pspnet", {"encoder": "resnet18", "output_stride": 32}),
     "FPN, ResNet-18": ("fpn", {"encoder": "resnet18"}),
+    "topdown, lite": ("topdown", {"encoder": "lite"}),
     "perception, its semantics alone": ("perception", {}),
 }
 SIZES = ((832, 256), (640, 192))

@@ -34,20 +34,20 @@ def network():
 
 
 def test_disparity_has_four_sizes_and_starts_at_the_initial_depth(network):
-    disparities = network.disparities(frames(2))
+    disparities = network.disparities(network.encoder(frames(2)))
     assert [tuple(d.shape) for d in disparities] == [(2, 1, HEIGHT // s, WIDTH // s) for s in (1, 2, 4, 8)]
-    assert [len(network.disparities(frames(1), scales)) for scales in (1, 3)] == [1, 3]
+    assert [len(network.disparities(network.encoder(frames(1)), scales)) for scales in (1, 3)] == [1, 3]
     far = create_network("monodepth", {**SMALL, "initial_depth": 8.0}).eval()
     for predict in (*network.decoder.predict, *far.decoder.predict):
         torch.nn.init.zeros_(predict.weight)
     for initial, net in ((0.2, network), (8.0, far)):
-        for disparity in net.disparities(frames(1)):
+        for disparity in net.disparities(net.encoder(frames(1))):
             torch.testing.assert_close(1 / disparity, torch.full_like(disparity, initial))
 
 
 def test_the_finest_disparity_does_not_depend_on_the_number_of_scales():
     net = create_network("monodepth", SMALL).eval()
-    torch.testing.assert_close(net.disparities(frames(1), 1)[0], net.disparities(frames(1))[0])
+    torch.testing.assert_close(net.disparities(net.encoder(frames(1)), 1)[0], net.disparities(net.encoder(frames(1)))[0])
 
 
 def test_depth_and_translation_scale_with_the_focal_length(network):
@@ -102,7 +102,7 @@ def test_forward_inverts_the_pose_from_earlier_to_later(network):
     output = network(frames(1, 2), INTRINSICS, state)
     later_from_earlier = network.pose(network.pose_network(frames(1, 1), frames(1, 2))[0], INTRINSICS)
     torch.testing.assert_close(output.previous_from_current @ later_from_earlier, torch.eye(4)[None])
-    torch.testing.assert_close(output.depth, network.depth(network.disparities(frames(1, 2))[0], INTRINSICS))
+    torch.testing.assert_close(output.depth, network.depth(network.disparities(network.encoder(frames(1, 2)))[0], INTRINSICS))
     assert output.logits is output.flow is output.motion is None
 
 
@@ -117,7 +117,7 @@ def test_what_is_not_asked_or_not_known_stays_none(network):
 def test_every_parameter_learns():
     net = create_network("monodepth", {**SMALL, "learns_intrinsics": True}).train()
     vector, camera = net.pose_network(frames(2, 1), frames(2, 2))
-    (sum(d.log().mean() for d in net.disparities(frames(2))) + vector.square().sum() + camera.sum()).backward()
+    (sum(d.log().mean() for d in net.disparities(net.encoder(frames(2)))) + vector.square().sum() + camera.sum()).backward()
     assert [name for name, p in net.named_parameters() if p.grad is None] == []
 
 

@@ -24,7 +24,7 @@ from geoseg_ros.networks.pspnet import BINS, PyramidPooling
 from geoseg_ros.networks.unet import ExpandingBlock
 from geoseg_ros.pipeline import Pipeline
 
-SEGMENTERS = ("bisenet", "fpn", "linknet", "pspnet", "unet")
+SEGMENTERS = ("bisenet", "fpn", "linknet", "pspnet", "topdown", "unet")
 CHOICES = [
     *((name, {}) for name in SEGMENTERS),
     *(("unet", {"upsampling": upsampling}) for upsampling in ("nearest", "unpooling", "transposed")),
@@ -129,6 +129,14 @@ def test_fpn_has_the_published_size(encoder, parameters, multiply_adds):
     assert total == pytest.approx(multiply_adds, rel=0.005)
 
 
+def test_topdown_is_the_semantic_branch_of_perception_without_positions():
+    """What position adds: three channels at 1/4, 1/8 and 1/16 to the laterals, at 1/32 to the context, at 1/2 to the head."""
+    network, perception = on_paper("topdown", {}), on_paper("perception", {})
+    branch = nn.ModuleList((perception.encoder, perception.decoder, perception.semantic_head))
+    positions = 3 * (64 + 96 + 128 + 2 * 128 + 24)
+    assert count_parameters(network) - count_parameters(network.auxiliary_head) == count_parameters(branch) - positions
+
+
 # Encoders
 
 
@@ -224,7 +232,7 @@ def test_every_parameter_learns_and_auxiliary_heads_are_for_training(name, confi
     torch.manual_seed(0)
     network = create_network(name, {**LITE, **config})
     result = network.train()(images())
-    assert len(result.auxiliary) == {"bisenet": 2, "pspnet": 1}.get(name, 0)
+    assert len(result.auxiliary) == {"bisenet": 2, "pspnet": 1, "topdown": 1}.get(name, 0)
     assert all(logits.shape == (2, 11, 45, 61) for logits in (result.logits, *result.auxiliary))
     sum(logits.square().mean() for logits in (result.logits, *result.auxiliary)).backward()
     assert [key for key, value in network.named_parameters() if value.grad is None] == []

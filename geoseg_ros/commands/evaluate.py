@@ -58,6 +58,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     stills.add_argument("--labels", metavar="SET", help=text)
     text = "ids in the label files that are not judged, beside the label set's ignored one"
     stills.add_argument("--void", nargs="+", type=int, metavar="ID", help=text)
+    text = "the images are successive frames in the order of their names: judge temporal consistency as well"
+    stills.add_argument("--clip", action="store_true", help=text)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -115,8 +117,8 @@ def _check(args: argparse.Namespace) -> None:
         raise ConfigError("--bag is given with --suite or --save-scores, expected bags or suites")
     if args.labelled is not None and (args.bag or args.suite or args.save_scores):
         raise ConfigError("--labelled is given with --bag, --suite or --save-scores, expected a labelled folder alone")
-    if args.labelled is None and (args.labels is not None or args.void):
-        raise ConfigError("--labels or --void is given without --labelled, expected a folder of labelled images")
+    if args.labelled is None and (args.labels is not None or args.void or args.clip):
+        raise ConfigError("--labels, --void or --clip is given without --labelled, expected a folder of labelled images")
     if len(set(args.bag or ())) < len(args.bag or ()):
         raise ConfigError("--bag names a bag twice, expected each once")
 
@@ -174,7 +176,7 @@ def _labelled(args: argparse.Namespace, pipeline: Pipeline) -> Any:
     labels = pipeline.labels if args.labels is None else label_set(args.labels)
     bench = Bench(pipeline, args.labelled, args.frames, _tracker(Console(stderr=True)))
     try:
-        return labelled_folder(bench, labels, args.void or ())
+        return labelled_folder(bench, labels, args.void or (), args.clip)
     except (SuiteSkipped, NothingToJudge) as reason:
         raise ConfigError(f"{args.labelled} cannot be judged: {reason}") from reason
 

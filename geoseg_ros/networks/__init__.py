@@ -20,6 +20,7 @@ from geoseg_ros.networks.monodepth import MonodepthConfig, MonodepthNet
 from geoseg_ros.networks.perception import PerceptionConfig, PerceptionNet
 from geoseg_ros.networks.pspnet import PSPNet, PSPNetConfig
 from geoseg_ros.networks.segmenter import SegmenterConfig
+from geoseg_ros.networks.topdown import TopDown, TopDownConfig
 from geoseg_ros.networks.unet import UNet
 
 NETWORKS: dict[str, tuple[type, type[nn.Module]]] = {
@@ -29,6 +30,7 @@ NETWORKS: dict[str, tuple[type, type[nn.Module]]] = {
     "monodepth": (MonodepthConfig, MonodepthNet),
     "perception": (PerceptionConfig, PerceptionNet),
     "pspnet": (PSPNetConfig, PSPNet),
+    "topdown": (TopDownConfig, TopDown),
     "unet": (SegmenterConfig, UNet),
 }
 

@@ -103,8 +103,8 @@ class BiSeNet(Segmenter):
             SegmentationHead(CONTEXT_WIDTH, AUXILIARY_WIDTH, config.classes) for _ in range(2)
         )
 
-    def forward(self, image: Tensor) -> Segmentation:
-        context = self.context(*self.encoder(image)[2:])
+    def decode(self, features: Sequence[Tensor], image: Tensor) -> Segmentation:
+        context = self.context(*features[2:])
         fused = self.fusion(self.spatial(self.encoder.normalize(image)), context[0])
         auxiliary = [head(x) for head, x in zip(self.auxiliary_heads, context)] if self.training else []
         return at_size_of(image, self.head(fused), auxiliary)

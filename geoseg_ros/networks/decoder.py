@@ -15,7 +15,8 @@ from geoseg_ros.networks.upsampling import upsample_to
 
 
 class Decoded(NamedTuple):
-    """What the dense heads share: ``coarse`` B×C×H/4×W/4, decoded; ``fine`` B×C'×H/2×W/2, encoder's map and position."""
+    """What the dense heads share: ``coarse`` B×C×H/4×W/4, decoded; ``fine`` B×C'×H/2×W/2, encoder's map and its position where
+    it is told."""
 
     coarse: Tensor
     fine: Tensor
@@ -36,14 +37,14 @@ class GlobalContext(nn.Module):
 class TopDownDecoder(nn.Module):
     """Lateral 1×1 connections summed top-down (FPN, Lin et al., CVPR 2017), refined by 3×3 convolutions.
 
-    Every level is told its pixels' positions (networks/position.py).
+    Every level is told its pixels' positions (networks/position.py), unless ``told_positions`` is false.
     """
 
     widths = (64, 96, 128)
 
-    def __init__(self, channels: Sequence[int]):
+    def __init__(self, channels: Sequence[int], told_positions: bool = True):
         super().__init__()
-        extra = position.CHANNELS
+        extra = position.CHANNELS if told_positions else 0
         self.context = GlobalContext(channels[4] + extra, self.widths[2])
         self.laterals = nn.ModuleList(
             RepConv(c + extra, w, 1, activate=False) for c, w in zip(channels[1:4], self.widths)
@@ -51,9 +52,11 @@ class TopDownDecoder(nn.Module):
         narrower = (self.widths[0], *self.widths[:2])
         self.refiners = nn.ModuleList(RepConv(w, n, 3) for w, n in zip(self.widths, narrower))
 
-    def forward(self, features: Sequence[Tensor], positions: Sequence[Tensor]) -> Decoded:
-        """``features`` and ``positions`` at 1/2 … 1/32."""
-        maps = [torch.cat([f, p.to(f.dtype)], 1) for f, p in zip(features, positions)]
+    def forward(self, features: Sequence[Tensor], positions: Sequence[Tensor] | None = None) -> Decoded:
+        """``features`` at 1/2 … 1/32, and ``positions`` there where they are told."""
+        maps = features
+        if positions is not None:
+            maps = [torch.cat([f, p.to(f.dtype)], 1) for f, p in zip(features, positions)]
         x = self.context(maps[4])
         for lateral, refine, skip in zip(reversed(self.laterals), reversed(self.refiners), reversed(maps[1:4])):
             x = refine(F.relu(upsample_to(x, skip) + lateral(skip)))
@@ -61,15 +64,24 @@ class TopDownDecoder(nn.Module):
 
 
 class DenseHead(nn.Module):
-    """One task's prediction, B×out_channels×H/2×W/2, raw (no activation), by a convolution of the type ``last``."""
+    """One task's prediction, B×out_channels×H/2×W/2, raw (no activation), by a convolution of the type ``last``.
+
+    Positions as in :class:`TopDownDecoder`.
+    """
 
     width = 24
 
-    def __init__(self, encoder_channels: Sequence[int], out_channels: int, last: type[nn.Conv2d] = nn.Conv2d):
+    def __init__(
+        self,
+        encoder_channels: Sequence[int],
+        out_channels: int,
+        last: type[nn.Conv2d] = nn.Conv2d,
+        told_positions: bool = True,
+    ):
         super().__init__()
-        width = self.width
+        width, extra = self.width, position.CHANNELS if told_positions else 0
         self.narrow = RepConv(TopDownDecoder.widths[0], width, 3)
-        self.lateral = RepConv(encoder_channels[0] + position.CHANNELS, width, 1, activate=False)
+        self.lateral = RepConv(encoder_channels[0] + extra, width, 1, activate=False)
         self.refine = RepConv(width, width, 3)
         self.sharpen = RepConv(width, width, 3)
         self.predict = last(width, out_channels, 3, padding=1)

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -40,8 +41,8 @@ class FPN(Segmenter):
         )
         self.head = nn.Conv2d(merged, config.classes, 1)
 
-    def forward(self, image: Tensor) -> Segmentation:
-        features = self.encoder(image)[1:]
+    def decode(self, features: Sequence[Tensor], image: Tensor) -> Segmentation:
+        features = features[1:]
         pyramid = [lateral(x) for lateral, x in zip(self.laterals, features)]
         for finer, coarser in ((2, 3), (1, 2), (0, 1)):
             pyramid[finer] = pyramid[finer] + upsample_to(pyramid[coarser], pyramid[finer], self.config.upsampling)

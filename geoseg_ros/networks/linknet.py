@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -76,8 +77,8 @@ class LinkNet(Segmenter):
         else:
             self.head = nn.Conv2d(half, config.classes, 1)
 
-    def forward(self, image: Tensor) -> Segmentation:
-        half, *links, x = self.encoder(image)
+    def decode(self, features: Sequence[Tensor], image: Tensor) -> Segmentation:
+        half, *links, x = features
         for block, link in zip(self.blocks, reversed(links)):
             x = block(x, link)
         logits = self.head(self.refine(self.enlarge(self.unlinked(x), half)))

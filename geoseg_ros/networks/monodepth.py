@@ -64,19 +64,20 @@ class MonodepthConfig:
             )
 
 
-class DisparityDecoder(nn.Module):
-    """From the encoder's five maps to raw disparity (before the sigmoid) at 1, 1/2, 1/4 and 1/8 of the image."""
+class SkipDecoder(nn.Module):
+    """From the encoder's five maps to ``outputs`` raw values (disparity before the sigmoid) at 1, 1/2, 1/4 and 1/8 of the
+    image."""
 
-    def __init__(self, channels: Sequence[int], widths: Sequence[int]):
+    def __init__(self, channels: Sequence[int], widths: Sequence[int], outputs: int = 1):
         super().__init__()
         skips = (0, *channels[:-1])
         inputs = (*widths[1:], channels[-1])
         self.narrow = nn.ModuleList(RepConv(c, w) for c, w in zip(inputs, widths))
         self.merge = nn.ModuleList(RepConv(w + s, w) for w, s in zip(widths, skips))
-        self.predict = nn.ModuleList(Readout(w, 1, 3, padding=1) for w in widths[:SCALES])
+        self.predict = nn.ModuleList(Readout(w, outputs, 3, padding=1) for w in widths[:SCALES])
 
     def forward(self, features: Sequence[Tensor], scales: int = SCALES) -> list[Tensor]:
-        """The ``scales`` finest predictions, finest first, each B×1×H/2^s×W/2^s."""
+        """The ``scales`` finest predictions, finest first, each B×outputs×H/2^s×W/2^s."""
         x, predictions = features[-1], []
         for level in reversed(range(LEVELS)):
             x = F.interpolate(self.narrow[level](x), scale_factor=2.0, mode="nearest")
@@ -97,7 +98,7 @@ class MonodepthNet(nn.Module):
         super().__init__()
         self.config = config
         self.encoder = create_encoder(config.encoder)
-        self.decoder = DisparityDecoder(self.encoder.channels, config.decoder_widths)
+        self.decoder = SkipDecoder(self.encoder.channels, config.decoder_widths)
         unit = 0.05 * config.initial_depth
         self.pose_network = PoseNetwork(config.pose_encoder, unit, config.learns_intrinsics)
         nearest, farthest = 1 / config.min_depth, 1 / config.max_depth
@@ -105,10 +106,10 @@ class MonodepthNet(nn.Module):
         for predict in self.decoder.predict:
             nn.init.constant_(predict.bias, math.log(share / (1 - share)))
 
-    def disparities(self, image: Tensor, scales: int = SCALES) -> list[Tensor]:
-        """Inverse raw depth at the ``scales`` finest sizes, finest first, each B×1×H/2^s×W/2^s."""
+    def disparities(self, features: Sequence[Tensor], scales: int = SCALES) -> list[Tensor]:
+        """Inverse raw depth from the encoder's maps at the ``scales`` finest sizes, finest first, each B×1×H/2^s×W/2^s."""
         nearest, farthest = 1 / self.config.min_depth, 1 / self.config.max_depth
-        raw = self.decoder(self.encoder(image), scales)
+        raw = self.decoder(features, scales)
         return [farthest + (nearest - farthest) * torch.sigmoid(each) for each in raw]
 
     def depth(self, disparity: Tensor, intrinsics: Tensor) -> Tensor:
@@ -135,7 +136,7 @@ class MonodepthNet(nn.Module):
         """
         depth = pose = None
         if intrinsics is not None and "depth" in heads:
-            depth = self.depth(self.disparities(image, scales=1)[0], intrinsics)
+            depth = self.depth(self.disparities(self.encoder(image), scales=1)[0], intrinsics)
         if intrinsics is not None and previous is not None and "pose" in heads:
             vector, _ = self.pose_network(previous[0], image)
             pose = invert_pose(self.pose(vector, intrinsics))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -48,7 +49,7 @@ class PSPNet(Segmenter):
         self.head = SegmentationHead(2 * deep, deep // 4, config.classes, DROPOUT)
         self.auxiliary_head = SegmentationHead(shallow, shallow // 4, config.classes, DROPOUT)
 
-    def forward(self, image: Tensor) -> Segmentation:
-        *_, shallow, deep = self.encoder(image)
+    def decode(self, features: Sequence[Tensor], image: Tensor) -> Segmentation:
+        *_, shallow, deep = features
         auxiliary = [self.auxiliary_head(shallow)] if self.training else []
         return at_size_of(image, self.head(self.pyramid(deep)), auxiliary)

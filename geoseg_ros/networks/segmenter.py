@@ -57,6 +57,13 @@ class Segmenter(nn.Module):
         self.config = config
         self.encoder = create_encoder(config.encoder, output_stride)
 
+    def forward(self, image: Tensor) -> Segmentation:
+        return self.decode(self.encoder(image), image)
+
+    def decode(self, features: Sequence[Tensor], image: Tensor) -> Segmentation:
+        """From the encoder's maps of the image, which other tasks may share, and the image itself."""
+        raise NotImplementedError
+
     def for_inference(self) -> Segmenter:
         """Evaluation mode with batch normalisation and re-parameterised blocks folded into plain convolutions, in place."""
         return fuse(self.eval()).requires_grad_(False)

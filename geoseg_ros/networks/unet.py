@@ -6,6 +6,8 @@ the widths of the expanding half do not depend on the encoder.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 
@@ -46,8 +48,8 @@ class UNet(Segmenter):
         self.finest = nn.Sequential(ConvBlock(c_in, c_out), ConvBlock(c_out, c_out))
         self.head = nn.Conv2d(c_out, config.classes, 3, padding=1)
 
-    def forward(self, image: Tensor) -> Segmentation:
-        *skips, x = self.encoder(image)
+    def decode(self, features: Sequence[Tensor], image: Tensor) -> Segmentation:
+        *skips, x = features
         for block, skip in zip(self.blocks, reversed(skips)):
             x = block(x, skip)
         return at_size_of(image, self.head(self.finest(self.upsample(x, image))))

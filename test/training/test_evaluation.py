@@ -100,7 +100,7 @@ def test_camvid_equals_the_metric_on_the_pipelines_labels(tmp_path, bundle):
         matrix.update(direct.step(image, None, i, outputs={"semantic"}).semantic, label)
     scores = values(result)
     assert list(scores) == [
-        *("mIoU", "mIoU of categories", "pixel accuracy", "boundary F-score", "calibration error"),
+        *("mIoU", "mIoU of categories", "pixel accuracy", "boundary F-score", "calibration error", "temporal consistency"),
     ]
     assert (scores["mIoU"], scores["pixel accuracy"]) == (matrix.mean_iou, matrix.pixel_accuracy)
     assert result.per_class == dict(zip(CAMVID_11.names, matrix.iou, strict=True))

@@ -321,7 +321,7 @@ def test_the_command_prints_and_writes_everything(tmp_path, capsys):
         (["--bag", "a", "a"], "names a bag twice"),
         (["--labelled", "a", "--suite", "camvid"], "expected a labelled folder alone"),
         (["--labelled", "a", "--bag", "b"], "expected a labelled folder alone"),
-        (["--labels", "camvid_11"], "--labels or --void is given without --labelled"),
+        (["--labels", "camvid_11"], "--labels, --void or --clip is given without --labelled"),
     ],
 )
 def test_combinations_that_mean_nothing_are_refused(arguments, sentence, capsys):

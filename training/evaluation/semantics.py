@@ -14,6 +14,7 @@ from geoseg_ros.perception import Perception
 from geoseg_ros.report import Section
 from geoseg_ros.training.data.label_files import labelled_images, read_labelled
 from geoseg_ros.training.data.source import IGNORE
+from geoseg_ros.training.evaluation.clip import ClipJudge
 from geoseg_ros.training.evaluation.even_sample import EvenSample
 from geoseg_ros.training.evaluation.semantic_pictures import (
     ShownLabels,
@@ -119,33 +120,44 @@ def camvid(bench: Bench) -> SuiteResult:
     """CamVid val: 101 labelled frames at 480×360, one confusion matrix over all labelled pixels.
 
     No camera is given, so semantics alone run. mIoU is the mean over the classes that occur in the truth. The
-    clip lies in a hole of one training drive, which flatters every model.
+    clip lies in a hole of one training drive, which flatters every model. Temporal consistency: mIoU of each prediction with
+    the one before, warped by OpenCV's DIS flow, where both frames show the pixel.
     """
     bench.require_labels(CAMVID_11.names)
     pairs = bench.limited(labelled_images(bench.data / "camvid" / "val"))
-    return _judge_images(bench, pairs, CAMVID_11, [CAMVID_VOID], "camvid", CAMVID_BAR)
+    return _judge_images(bench, pairs, CAMVID_11, [CAMVID_VOID], "camvid", CAMVID_BAR, clip=True)
 
 
-def labelled_folder(bench: Bench, labels: LabelSet, void: Collection[int] = ()) -> SuiteResult:
+def labelled_folder(bench: Bench, labels: LabelSet, void: Collection[int] = (), clip: bool = False) -> SuiteResult:
     """The folder ``bench.data`` of images/ with labels/ (ids or colours of ``labels``), each image by itself, without a camera.
 
+    ``clip``: the images are successive frames in the order of their names; their temporal consistency is judged as well.
     ConfigError names a file that cannot be judged, or says that the relation of the label sets is not known.
     """
     wrong = [i for i in void if not 0 <= i <= IGNORE]
     if wrong:
         raise ConfigError(f"void is {wrong[0]}, expected ids from 0 to {IGNORE}")
     pairs = bench.limited(labelled_images(bench.data))
-    result = _judge_images(bench, pairs, labels, void, bench.data.name, None)
+    result = _judge_images(bench, pairs, labels, void, bench.data.name, None, clip)
     protocol = f"{bench.data}: labels of {labels.name}, one confusion matrix over all labelled pixels."
     if labels.names != bench.pipeline.labels.names:
         theirs = bench.pipeline.labels.name
         protocol += f" The model's classes are those of {theirs}; one is right where it may be the true one."
+    if clip:
+        protocol += " Temporal consistency: mIoU of each prediction with the one before, warped by OpenCV's DIS flow."
     return replace(result, protocol=protocol)
 
 
 def _judge_images(
-    bench: Bench, pairs: Sequence[tuple[Path, Path]], labels: LabelSet, void: Collection[int], name: str, bar: float | None
+    bench: Bench,
+    pairs: Sequence[tuple[Path, Path]],
+    labels: LabelSet,
+    void: Collection[int],
+    name: str,
+    bar: float | None,
+    clip: bool,
 ) -> SuiteResult:
+    frames = ClipJudge(len(bench.pipeline.labels.names)) if clip else None
     judge, shown = SemanticJudge(bench.pipeline.labels, replace(labels, ignore=IGNORE)), EvenSample[ShownLabels](SHOWN)
     bench.pipeline.reset()
     for i, (path, label_path) in enumerate(bench.track(pairs, len(pairs), name)):
@@ -154,11 +166,13 @@ def _judge_images(
             image, None, (i + 1) * NANOSECONDS // CAMVID_FPS, outputs={"semantic", "confidence"}
         )
         semantic = bench.given(result.semantic, "semantics")
+        if frames is not None:
+            frames.update(image, semantic, path.name)
         found = judge.update(semantic, result.confidence, truth)
         shown.add(ShownLabels(path.name, image, found, truth, result.confidence))
     return SuiteResult(
         frames=len(pairs),
-        scores=judge.scores(bar=bar),
+        scores=judge.scores(bar=bar) + (frames.scores() if frames is not None else []),
         per_class=judge.per_class(),
         sections=judge.sections(name, shown.items()),
         confusion=judge.matrix.counts,

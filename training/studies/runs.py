@@ -8,7 +8,9 @@ import math
 import os
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 
 from geoseg_ros.bundle import load_bundle
@@ -27,8 +29,32 @@ Scores = dict[str, dict[str, float | None]]
 """Suite name → score name → value; None where it is not finite. A suite that could not run is absent."""
 
 
-def train_to_end(recipe: str, overrides: Sequence[str], folder: Path, processes: int) -> Path:
-    """The model file of ``recipe`` with ``overrides``, trained in ``folder`` by ``processes`` parallel processes.
+@dataclass(frozen=True)
+class Run:
+    """A recipe with overrides, and the folder that it trains in."""
+
+    recipe: str
+    overrides: tuple[str, ...]
+    folder: Path
+
+
+def train_all(runs: Sequence[Run], processes: int, jobs: int) -> Iterator[Path]:
+    """The model file of each run in turn, as :func:`train_to_end` makes it; ``jobs`` runs train at a time.
+
+    Where one fails, or whoever asks stops asking, no further one starts; those under way end first.
+    """
+    with ThreadPoolExecutor(jobs) as pool:
+        models = [pool.submit(train_to_end, run.recipe, run.overrides, run.folder, processes, jobs) for run in runs]
+        try:
+            for model in models:
+                yield model.result()
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
+
+
+def train_to_end(recipe: str, overrides: Sequence[str], folder: Path, processes: int, jobs: int = 1) -> Path:
+    """The model file of ``recipe`` with ``overrides``, trained in ``folder`` by ``processes`` parallel processes, which share
+    the cores with those of ``jobs`` − 1 other runs.
 
     A finished run is left as it is, an interrupted one goes on. Raises ConfigError where the folder holds a run of other
     settings, TrainingError where training fails. Ctrl-C lets the run save its checkpoint.
@@ -44,7 +70,7 @@ def train_to_end(recipe: str, overrides: Sequence[str], folder: Path, processes:
         return model
     launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)] if processes > 1 else []
     command = [sys.executable, *launcher, "-m", "geoseg_ros.cli", "train", recipe, *overrides, "--out", str(folder)]
-    threads = str(max(1, (os.cpu_count() or 1) // processes))
+    threads = str(max(1, (os.cpu_count() or 1) // (processes * jobs)))
     with subprocess.Popen(
         [*command, *(["--resume"] if started else [])], env={"OMP_NUM_THREADS": threads, **os.environ}
     ) as process:

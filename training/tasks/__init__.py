@@ -59,6 +59,7 @@ class ReadsSources(Protocol):
 
 _MODULES = {
     "joint": "geoseg_ros.training.tasks.joint",
+    "multitask": "geoseg_ros.training.tasks.multitask",
     "segmentation": "geoseg_ros.training.tasks.segmentation",
     "self_supervised": "geoseg_ros.training.tasks.self_supervised",
 }

@@ -45,10 +45,12 @@ def depth_and_pose(network: nn.Module, scales: int, learns_poses: bool, hides_in
     """The answers of ``network``. Parts of it that these questions never reach stop learning, as parallel training asks."""
     if isinstance(network, PerceptionNet):
         return _PerceptionAnswers(network, scales, learns_poses, hides_intrinsics)
-    return _MonodepthAnswers(network, scales, learns_poses, hides_intrinsics)
+    return MonodepthAnswers(network, scales, learns_poses, hides_intrinsics)
 
 
-class _MonodepthAnswers:
+class MonodepthAnswers:
+    """``monodepth`` with its own encoder, or on the features of another."""
+
     def __init__(self, network: MonodepthNet, scales: int, learns_poses: bool, hides_intrinsics: bool) -> None:
         if not 1 <= scales <= SCALES:
             raise ConfigError(f"loss: scales is {scales}, expected 1 … {SCALES}")
@@ -63,11 +65,21 @@ class _MonodepthAnswers:
         if not learns_poses:
             network.pose_network.requires_grad_(False)
 
-    def predict(self, data: Data, frames: Sequence[str], sources: Sequence[str], autocast: Autocast) -> Prediction:
+    def predict(
+        self,
+        data: Data,
+        frames: Sequence[str],
+        sources: Sequence[str],
+        autocast: Autocast,
+        features: Sequence[Tensor] | None = None,
+    ) -> Prediction:
+        """``features``: the encoder's maps of ``frames``, one after the other, where another task has them."""
         network, batch = self.network, len(data[CURRENT])
         vectors, cameras = None, None
         with autocast():
-            disparities = network.disparities(torch.cat([data[frame] for frame in frames]), self.scales)
+            if features is None:
+                features = network.encoder(torch.cat([data[frame] for frame in frames]))
+            disparities = network.disparities(features, self.scales)
             if self.learns_poses:
                 pairs = [(data[s], data[CURRENT]) if s == "previous" else (data[CURRENT], data[s]) for s in sources]
                 vectors, cameras = network.pose_network(*(torch.cat(images) for images in zip(*pairs)))

@@ -38,12 +38,17 @@ from geoseg_ros.training.data.source import Source
 from geoseg_ros.training.losses.geometry_guidance import holistic_guidance, per_class_guidance
 from geoseg_ros.training.losses.jaccard import semantic_jaccard_loss
 from geoseg_ros.training.losses.segmentation import cross_entropy, median_frequency_weights, ohem_cross_entropy
+from geoseg_ros.training.losses.shared_class import frozen_depth_regulariser
 from geoseg_ros.training.model_file import model_file
 from geoseg_ros.training.schema import convert, parse
 from geoseg_ros.training.tasks import DATA_LICENCE, Batch, register_task
 from geoseg_ros.training.tasks.source_labels import SourceLabels
 
-GUIDANCE = {"holistic": holistic_guidance, "per_class": per_class_guidance}
+GUIDANCE = {
+    "holistic": holistic_guidance,
+    "per_class": per_class_guidance,
+    "shared_class": frozen_depth_regulariser,
+}
 TASK_KEYS = ("name", "input_size")
 """Keys of the recipe's ``network`` that are not the network's own."""
 
@@ -52,13 +57,13 @@ TASK_KEYS = ("name", "input_size")
 class GuidanceConfig:
     """Guidance by the depth of the model file ``model`` (or ``default``).
 
-    ``form``: L_h (holistic) or L_p (per_class). Its ``weight`` λ is 0 before step ``start`` and grows linearly over the next
-    ``ramp`` steps. ``cache``: folder of the computed depth (default $GEOSEG_CACHE, else the user's), which may
-    hold ``cache_gb`` in all.
+    ``form``: L_h (holistic), L_p (per_class) or Chen et al.'s regulariser (shared_class). Its ``weight`` λ is 0 before step
+    ``start`` and grows linearly over the next ``ramp`` steps. ``cache``: folder of the computed depth (default $GEOSEG_CACHE,
+    else the user's), which may hold ``cache_gb`` in all.
     """
 
     model: str
-    form: Literal["holistic", "per_class"] = "holistic"
+    form: Literal["holistic", "per_class", "shared_class"] = "holistic"
     weight: float = 1.0
     start: int = 0
     ramp: int = 0
@@ -115,11 +120,13 @@ class SegmentationTask:
     ``network.input_size`` [width, height] is the size that the model file asks for at run time, by default the crop.
     """
 
+    loss_type: type[SegmentationLoss] = SegmentationLoss
+
     def __init__(self, recipe: Recipe) -> None:
         if any(side % STRIDE for side in recipe.crop):
             raise ConfigError(f"crop is {list(recipe.crop)}, expected multiples of {STRIDE}")
         self.recipe = recipe
-        self.loss = parse(SegmentationLoss, recipe.loss, "loss")
+        self.loss = parse(self.loss_type, recipe.loss, "loss")
         self.labels: LabelSet = label_set(self.loss.labels)
         self.architecture: str = recipe.network.get("name", "bisenet")
         size = recipe.network.get("input_size", recipe.crop)
@@ -157,23 +164,26 @@ class SegmentationTask:
 
     def step(self, batch: Batch, step: int) -> tuple[Tensor, dict[str, Tensor]]:
         """The weighted sum of every source's losses; scalars are named source/term."""
-        weights = {"semantic": 1.0, "auxiliary": self.loss.auxiliary, "jaccard": self.loss.jaccard}
-        if self.loss.guidance is not None:
-            weights["guidance"] = self.loss.guidance.weight_at(step)
+        weights = self._weights(step)
         terms, scalars = [], {}
-        for source, output in self._segment(batch).items():
-            for term, value in self._losses(source, output, batch[source]).items():
+        for source, losses in self._terms(batch, step).items():
+            for term, value in losses.items():
                 terms.append(weights[term] * value)
                 scalars[f"{source}/{term}"] = value.detach()
         return torch.stack(terms).sum(), scalars
 
-    def _segment(self, batch: Batch) -> dict[str, Segmentation]:
-        """Every source's share of one pass, float32."""
-        sizes = [len(data["image"]) for data in batch.values()]
+    def _weights(self, step: int) -> dict[str, float]:
+        """What each term counts at a 0-based step."""
+        weights = {"semantic": 1.0, "auxiliary": self.loss.auxiliary, "jaccard": self.loss.jaccard}
+        if self.loss.guidance is not None:
+            weights["guidance"] = self.loss.guidance.weight_at(step)
+        return weights
+
+    def _terms(self, batch: Batch, step: int) -> dict[str, dict[str, Tensor]]:
+        """The terms of each source."""
         with self.autocast():
-            logits, auxiliary = self.network(torch.cat([data["image"] for data in batch.values()]))
-        parts = zip(*(each.float().split(sizes) for each in (logits, *auxiliary)), strict=True)
-        return {source: Segmentation(first, tuple(rest)) for source, (first, *rest) in zip(batch, parts, strict=True)}
+            output = self.network(torch.cat([data["image"] for data in batch.values()]))
+        return {source: self._losses(source, part, batch[source]) for source, part in by_source(output, batch).items()}
 
     def _losses(self, source: str, output: Segmentation, data: dict[str, Tensor]) -> dict[str, Tensor]:
         if "semantic" not in data:
@@ -224,3 +234,10 @@ class SegmentationTask:
             licence=DATA_LICENCE,
             weights={name: value.detach().cpu() for name, value in self.network.state_dict().items()},
         )
+
+
+def by_source(output: Segmentation, batch: Batch) -> dict[str, Segmentation]:
+    """Every source's share of one pass over the images of ``batch``, float32."""
+    sizes = [len(data["image"]) for data in batch.values()]
+    parts = zip(*(each.float().split(sizes) for each in (output.logits, *output.auxiliary)), strict=True)
+    return {source: Segmentation(first, tuple(rest)) for source, (first, *rest) in zip(batch, parts, strict=True)}
