@@ -74,6 +74,20 @@ class RoomConfig(WorldConfig):
     noise: float = 1.0
 
 
+def _camera(rng: np.random.Generator, width: int, height: int, focal: float, spread: float) -> PinholeCamera:
+    """A camera of about that focal length, its pixels nearly square, its principal point near the centre; vertically off by
+    ``spread`` (standard deviation) of the height."""
+    return PinholeCamera(
+        width,
+        height,
+        focal,
+        focal * float(rng.uniform(0.98, 1.02)),
+        (width - 1) / 2 + width * float(rng.normal(0, 0.01)),
+        (height - 1) / 2 + height * float(rng.normal(0, spread)),
+        frame_id="camera_optical_frame",
+    )
+
+
 def random_config(seed: int, width: int = 640, height: int = 192, frames: int = 6) -> StreetConfig:
     """A camera and mounting drawn by seed: focal length 0.45–1.1 × width, height 0.4–2.2 m, slight pitch and
     roll."""
@@ -82,15 +96,7 @@ def random_config(seed: int, width: int = 640, height: int = 192, frames: int = 
     # cameras on cars, mostly; some on small robots
     camera_height = float(rng.uniform(1.2, 2.2) if rng.random() < 0.75 else rng.uniform(0.4, 1.2))
     fov_y = 2 * np.arctan(height / 2 / focal)
-    camera = PinholeCamera(
-        width,
-        height,
-        focal,
-        focal * float(rng.uniform(0.98, 1.02)),
-        (width - 1) / 2 + width * float(rng.normal(0, 0.01)),
-        (height - 1) / 2 + height * float(rng.normal(0, 0.03)),
-        frame_id="camera_optical_frame",
-    )
+    camera = _camera(rng, width, height, focal, 0.03)
     fps = float(rng.choice([5.0, 10.0, 10.0, 10.0, 15.0, 20.0]))
     return StreetConfig(
         camera=camera,
@@ -108,14 +114,6 @@ def random_room_config(seed: int, width: int = 448, height: int = 336, frames: i
     """A camera drawn by seed: horizontal field of view 45–95°, 5–30 frames a second."""
     rng = np.random.default_rng([seed, 0x4F0D])
     focal = width / 2 / np.tan(np.deg2rad(rng.uniform(45, 95)) / 2)
-    camera = PinholeCamera(
-        width,
-        height,
-        focal,
-        focal * float(rng.uniform(0.98, 1.02)),
-        (width - 1) / 2 + width * float(rng.normal(0, 0.01)),
-        (height - 1) / 2 + height * float(rng.normal(0, 0.015)),
-        frame_id="camera_optical_frame",
-    )
+    camera = _camera(rng, width, height, focal, 0.015)
     fps = float(rng.choice([5.0, 10.0, 10.0, 15.0, 30.0]))
     return RoomConfig(camera=camera, fps=fps, duration=frames / fps)
