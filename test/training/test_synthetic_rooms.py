@@ -14,9 +14,9 @@ from geoseg_ros.training.data.synthetic import RoomConfig, SyntheticRoom, random
 from geoseg_ros.training.data.synthetic.atlas import atlas_for
 from geoseg_ros.training.data.synthetic.materials import NO_CLASS, Materials
 from geoseg_ros.training.data.synthetic.mesh import box, merge, quad
-from geoseg_ros.training.data.synthetic.room_camera import CLEARANCE, choose_camera
-from geoseg_ros.training.data.synthetic.room_kit import Kit, cushion, strew
-from geoseg_ros.training.data.synthetic.room_light import Lamp, RoomShader
+from geoseg_ros.training.data.synthetic.rooms.camera import CLEARANCE, choose_camera
+from geoseg_ros.training.data.synthetic.rooms.kit import Kit, cushion, strew
+from geoseg_ros.training.data.synthetic.rooms.light import Lamp, RoomShader
 from geoseg_ros.training.data.synthetic.tracer import TracedMesh
 
 CAMERA = PinholeCamera(96, 72, 80.0, 81.0, 47.5, 35.0, frame_id="camera_optical_frame")

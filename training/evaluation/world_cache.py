@@ -50,7 +50,7 @@ def world_frames(seed: int, config: StreetConfig | RoomConfig, frames: int, fold
 
 def _source_digest() -> str:
     digest = hashlib.sha256()
-    for source in sorted(Path(synthetic.__file__).parent.glob("*.py")):
+    for source in sorted(Path(synthetic.__file__).parent.rglob("*.py")):
         digest.update(source.read_bytes())
     return digest.hexdigest()
 

@@ -8,8 +8,8 @@ from geoseg_ros.training.data.synthetic.config import (
     random_config,
     random_room_config,
 )
-from geoseg_ros.training.data.synthetic.room import SyntheticRoom
-from geoseg_ros.training.data.synthetic.street import SyntheticStreet
+from geoseg_ros.training.data.synthetic.rooms.room import SyntheticRoom
+from geoseg_ros.training.data.synthetic.streets.street import SyntheticStreet
 from geoseg_ros.training.data.synthetic.world import SyntheticFrame
 
 __all__ = [

@@ -23,7 +23,7 @@ from geoseg_ros.bags import BagWriter
 from geoseg_ros.image_messages import encode_image
 from geoseg_ros.training.data.odometry import BODY_FROM_OPTICAL, odometry_fields
 from geoseg_ros.training.data.static_frames import TF_STATIC, TF_TYPE, transform_fields
-from geoseg_ros.training.data.synthetic.street import SyntheticStreet
+from geoseg_ros.training.data.synthetic.streets.street import SyntheticStreet
 from geoseg_ros.training.data.synthetic.world import SyntheticFrame
 
 START = 1_700_000_000_000_000_000  # stamp of the first frame (ns): any plausible time, always the same

@@ -29,8 +29,8 @@ from geoseg_ros.camera import PinholeCamera
 from geoseg_ros.errors import ConfigError, GeosegError
 from geoseg_ros.progress import progress_bar
 from geoseg_ros.training.data.synthetic.config import StreetConfig, random_config, random_room_config
-from geoseg_ros.training.data.synthetic.room import SyntheticRoom
-from geoseg_ros.training.data.synthetic.street import SyntheticStreet
+from geoseg_ros.training.data.synthetic.rooms.room import SyntheticRoom
+from geoseg_ros.training.data.synthetic.streets.street import SyntheticStreet
 from geoseg_ros.training.data.synthetic.world import SyntheticWorld
 
 FORMAT = 1

@@ -13,9 +13,10 @@ from geoseg_ros.training.data.synthetic.atlas import Atlas
 from geoseg_ros.training.data.synthetic.ground import Ground
 from geoseg_ros.training.data.synthetic.materials import MaterialTable
 from geoseg_ros.training.data.synthetic.mesh import Mesh, apply, merge
+from geoseg_ros.training.data.synthetic.mover import Mover, body_poses
 from geoseg_ros.training.data.synthetic.tracer import TracedMesh
-from geoseg_ros.training.data.synthetic.traffic import MOVING_SPEED, Mover, body_poses
 
+MOVING_SPEED = 0.2  # m/s: slower counts as standing
 _RANGE = 140.0  # metres; movers farther from the camera are left out
 _BEHIND = (
     25.0  # metres; movers farther behind the camera are left out (nearer ones may cast shadows into view)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from geoseg_ros.training.data.synthetic.layout import KERB, Layout
 from geoseg_ros.training.data.synthetic.materials import BUILDING, TREE, Materials
 from geoseg_ros.training.data.synthetic.mesh import Mesh, ball, box, merge, pose, tube
 from geoseg_ros.training.data.synthetic.palette import color
+from geoseg_ros.training.data.synthetic.streets.layout import KERB, Layout
 
 _SPACING = {
     "terraced": (14, 60),

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from geoseg_ros.training.data.synthetic import room_equipment as equipment
-from geoseg_ros.training.data.synthetic import room_furniture as furniture
 from geoseg_ros.training.data.synthetic.mesh import Mesh, box, pose
-from geoseg_ros.training.data.synthetic.room_decoration import between_windows, on_ceiling, on_wall
-from geoseg_ros.training.data.synthetic.room_kit import Item, Kit
-from geoseg_ros.training.data.synthetic.room_shell import Shell, Wall
-from geoseg_ros.training.data.synthetic.room_things import floor_thing
+from geoseg_ros.training.data.synthetic.rooms import equipment
+from geoseg_ros.training.data.synthetic.rooms import furniture
+from geoseg_ros.training.data.synthetic.rooms.decoration import between_windows, on_ceiling, on_wall
+from geoseg_ros.training.data.synthetic.rooms.kit import Item, Kit
+from geoseg_ros.training.data.synthetic.rooms.shell import Shell, Wall
+from geoseg_ros.training.data.synthetic.rooms.things import floor_thing
 
 Maker = Callable[[Kit], Item]
 

@@ -11,12 +11,12 @@ from geoseg_ros.training.data.synthetic.ground import Ground
 from geoseg_ros.training.data.synthetic.materials import Materials
 from geoseg_ros.training.data.synthetic.mesh import apply, merge
 from geoseg_ros.training.data.synthetic.moving import MovingScene
-from geoseg_ros.training.data.synthetic.room_camera import RoomCamera, choose_camera
-from geoseg_ros.training.data.synthetic.room_kit import Kit
-from geoseg_ros.training.data.synthetic.room_layout import Furnishing, draw_size
-from geoseg_ros.training.data.synthetic.room_light import RoomShader
-from geoseg_ros.training.data.synthetic.room_people import draw_figures, place_movers, standing_person
-from geoseg_ros.training.data.synthetic.room_shell import Shell, build_shell
+from geoseg_ros.training.data.synthetic.rooms.camera import RoomCamera, choose_camera
+from geoseg_ros.training.data.synthetic.rooms.kit import Kit
+from geoseg_ros.training.data.synthetic.rooms.layout import Furnishing, draw_size
+from geoseg_ros.training.data.synthetic.rooms.light import RoomShader
+from geoseg_ros.training.data.synthetic.rooms.people import draw_figures, place_movers, standing_person
+from geoseg_ros.training.data.synthetic.rooms.shell import Shell, build_shell
 from geoseg_ros.training.data.synthetic.sensor import Sensor
 from geoseg_ros.training.data.synthetic.tracer import TracedMesh
 from geoseg_ros.training.data.synthetic.world import Scene, SyntheticWorld, camera_rays

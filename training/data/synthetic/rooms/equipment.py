@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from geoseg_ros.training.data.synthetic.mesh import Mesh, ball, box, merge, pose, tube, turned
-from geoseg_ros.training.data.synthetic.room_kit import Item, Kit, strew
-from geoseg_ros.training.data.synthetic.room_things import shelf_thing
+from geoseg_ros.training.data.synthetic.rooms.kit import Item, Kit, strew
+from geoseg_ros.training.data.synthetic.rooms.things import shelf_thing
 
 
 def crate(kit: Kit) -> Item:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from geoseg_ros.training.data.synthetic.mesh import Mesh, box, merge, pose, tube, turned
-from geoseg_ros.training.data.synthetic.room_kit import Item, Kit, cushion, legs, strew
-from geoseg_ros.training.data.synthetic.room_things import (
+from geoseg_ros.training.data.synthetic.rooms.kit import Item, Kit, cushion, legs, strew
+from geoseg_ros.training.data.synthetic.rooms.things import (
     book_row,
     bucket,
     plant,

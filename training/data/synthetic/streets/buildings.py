@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from geoseg_ros.training.data.synthetic.layout import KERB, Layout
 from geoseg_ros.training.data.synthetic.materials import BUILDING, SIGN, Materials
 from geoseg_ros.training.data.synthetic.mesh import Mesh, box, merge, polygon, quad
 from geoseg_ros.training.data.synthetic.palette import color
+from geoseg_ros.training.data.synthetic.streets.layout import KERB, Layout
 
 _STYLES = {
     # width, floors, gap between houses, share of gable roofs, share of shops

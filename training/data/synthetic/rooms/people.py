@@ -9,12 +9,12 @@ import numpy as np
 from geoseg_ros.training.data.synthetic.ground import Curve
 from geoseg_ros.training.data.synthetic.materials import Materials
 from geoseg_ros.training.data.synthetic.mesh import box, merge
+from geoseg_ros.training.data.synthetic.mover import Mover
 from geoseg_ros.training.data.synthetic.people import Figure, Part, pedestrian, rigid
-from geoseg_ros.training.data.synthetic.room_camera import RoomCamera
-from geoseg_ros.training.data.synthetic.room_equipment import cart, crate, vacuum_robot
-from geoseg_ros.training.data.synthetic.room_kit import Item, Kit
-from geoseg_ros.training.data.synthetic.room_things import globe
-from geoseg_ros.training.data.synthetic.traffic import Mover
+from geoseg_ros.training.data.synthetic.rooms.camera import RoomCamera
+from geoseg_ros.training.data.synthetic.rooms.equipment import cart, crate, vacuum_robot
+from geoseg_ros.training.data.synthetic.rooms.kit import Item, Kit
+from geoseg_ros.training.data.synthetic.rooms.things import globe
 
 _APART = 0.6  # metres between the camera and whoever moves
 _LEAD = 1.0  # seconds before the first frame that are known too

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from geoseg_ros.training.data.synthetic.layout import KERB, Layout, Road
 from geoseg_ros.training.data.synthetic.materials import BUILDING, FENCE, POLE, SIGN, TREE, Materials
 from geoseg_ros.training.data.synthetic.mesh import Mesh, ball, box, merge, polygon, pose, tube
 from geoseg_ros.training.data.synthetic.palette import color
-from geoseg_ros.training.data.synthetic.surfaces import strip
+from geoseg_ros.training.data.synthetic.streets.layout import KERB, Layout, Road
+from geoseg_ros.training.data.synthetic.streets.surfaces import strip
 
 _CIRCLE = np.stack(
     [np.cos(np.linspace(0, 2 * np.pi, 17)[:-1]), np.sin(np.linspace(0, 2 * np.pi, 17)[:-1])], -1

@@ -7,7 +7,7 @@ import numpy as np
 from geoseg_ros.training.data.odometry import BODY_FROM_OPTICAL
 from geoseg_ros.training.data.synthetic.config import StreetConfig
 from geoseg_ros.training.data.synthetic.ground import Curve
-from geoseg_ros.training.data.synthetic.layout import Layout
+from geoseg_ros.training.data.synthetic.streets.layout import Layout
 
 TIME_STEP = 0.02
 LEAD_TIME = 1.0  # seconds before the first frame that are known too

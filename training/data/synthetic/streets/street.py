@@ -5,20 +5,20 @@ from __future__ import annotations
 import numpy as np
 
 from geoseg_ros.training.data.synthetic.atlas import atlas_for
-from geoseg_ros.training.data.synthetic.buildings import build_buildings
 from geoseg_ros.training.data.synthetic.config import StreetConfig
-from geoseg_ros.training.data.synthetic.ego import TIME_STEP, Ego, speed_profile
-from geoseg_ros.training.data.synthetic.furniture import build_furniture
-from geoseg_ros.training.data.synthetic.layout import Layout
 from geoseg_ros.training.data.synthetic.materials import Materials
 from geoseg_ros.training.data.synthetic.mesh import merge
 from geoseg_ros.training.data.synthetic.moving import MovingScene
 from geoseg_ros.training.data.synthetic.sensor import Sensor
 from geoseg_ros.training.data.synthetic.shading import Shader
-from geoseg_ros.training.data.synthetic.surfaces import build_surfaces
+from geoseg_ros.training.data.synthetic.streets.buildings import build_buildings
+from geoseg_ros.training.data.synthetic.streets.ego import TIME_STEP, Ego, speed_profile
+from geoseg_ros.training.data.synthetic.streets.furniture import build_furniture
+from geoseg_ros.training.data.synthetic.streets.layout import Layout
+from geoseg_ros.training.data.synthetic.streets.surfaces import build_surfaces
+from geoseg_ros.training.data.synthetic.streets.traffic import Traffic
+from geoseg_ros.training.data.synthetic.streets.vegetation import build_vegetation
 from geoseg_ros.training.data.synthetic.tracer import TracedMesh
-from geoseg_ros.training.data.synthetic.traffic import Traffic
-from geoseg_ros.training.data.synthetic.vegetation import build_vegetation
 from geoseg_ros.training.data.synthetic.weather import draw_weather
 from geoseg_ros.training.data.synthetic.world import Scene, SyntheticWorld
 

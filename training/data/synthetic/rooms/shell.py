@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from geoseg_ros.training.data.synthetic.mesh import Mesh, ball, box, merge, pose, quad, tube
-from geoseg_ros.training.data.synthetic.room_kit import Kit
-from geoseg_ros.training.data.synthetic.room_light import Lamp
+from geoseg_ros.training.data.synthetic.rooms.kit import Kit
+from geoseg_ros.training.data.synthetic.rooms.light import Lamp
 
 _BEYOND = 6.0  # metres that floor and ceiling go on behind the walls, for passages
 _LAP = 0.03  # metres that walls run past the corners

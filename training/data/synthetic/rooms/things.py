@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from geoseg_ros.training.data.synthetic.mesh import Mesh, ball, box, merge, polygon, pose, tube, turned
-from geoseg_ros.training.data.synthetic.room_kit import Kit, cushion
+from geoseg_ros.training.data.synthetic.rooms.kit import Kit, cushion
 
 Thing = tuple[Mesh, float]
 

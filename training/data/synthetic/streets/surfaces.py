@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from geoseg_ros.training.data.synthetic.ground import Curve, Ground
-from geoseg_ros.training.data.synthetic.layout import KERB, Layout, Road
 from geoseg_ros.training.data.synthetic.materials import PAVEMENT, ROAD, TREE, Materials
 from geoseg_ros.training.data.synthetic.mesh import Mesh, sheet
 from geoseg_ros.training.data.synthetic.palette import color
+from geoseg_ros.training.data.synthetic.streets.layout import KERB, Layout, Road
 
 _STEP = 2.0  # metres between the rows of a strip
 _PAINT_HEIGHT = 0.012

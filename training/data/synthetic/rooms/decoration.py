@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 
 from geoseg_ros.training.data.synthetic.mesh import Mesh, box, merge, pose, tube, turned
-from geoseg_ros.training.data.synthetic.room_equipment import pipes, radiator
-from geoseg_ros.training.data.synthetic.room_furniture import monitor
-from geoseg_ros.training.data.synthetic.room_kit import Kit, cushion, strew
-from geoseg_ros.training.data.synthetic.room_shell import Wall
-from geoseg_ros.training.data.synthetic.room_things import shelf_thing
+from geoseg_ros.training.data.synthetic.rooms.equipment import pipes, radiator
+from geoseg_ros.training.data.synthetic.rooms.furniture import monitor
+from geoseg_ros.training.data.synthetic.rooms.kit import Kit, cushion, strew
+from geoseg_ros.training.data.synthetic.rooms.shell import Wall
+from geoseg_ros.training.data.synthetic.rooms.things import shelf_thing
 
 
 def _picture(kit: Kit) -> Mesh:
