@@ -76,10 +76,9 @@ class Recipe:
     ``network`` and ``loss`` belong to the task, each entry of ``data`` to the source of its ``kind``.
     ``crop`` is the (width, height) that every source's images take. ``ema`` is the decay of the averaged
     weights, 0 for none. ``init`` is a file whose weights start the run where names and shapes match: a model file
-    (``default``: the installed one), or torchvision's weights of the encoder (.pth, .safetensors).
-    ``statistics_batches``: where not 0, batch normalisation's
-    statistics are measured over that many batches and then kept, from ``statistics_from`` on, a share of the run
-    (training/statistics.py).
+    (``default``: the installed one), or torchvision's weights of the encoder (.pth, .safetensors). ``statistics_batches``: where
+    not 0, batch normalisation's statistics are measured over that many batches and then kept, from ``statistics_from`` on, a
+    share of the run (training/statistics.py).
     """
 
     task: str

@@ -6,6 +6,7 @@ values over the batch, so they train with at least two images.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, NamedTuple
@@ -49,7 +50,7 @@ class SegmenterConfig:
             raise ConfigError(f"upsampling is {self.upsampling!r}; expected one of {', '.join(self.upsamplings)}")
 
 
-class Segmenter(nn.Module):
+class Segmenter(nn.Module, ABC):
     """Base of the segmentation networks: their configuration and encoder."""
 
     def __init__(self, config: SegmenterConfig, output_stride: int = STRIDE):
@@ -60,9 +61,9 @@ class Segmenter(nn.Module):
     def forward(self, image: Tensor) -> Segmentation:
         return self.decode(self.encoder(image), image)
 
+    @abstractmethod
     def decode(self, features: Sequence[Tensor], image: Tensor) -> Segmentation:
         """From the encoder's maps of the image, which other tasks may share, and the image itself."""
-        raise NotImplementedError
 
     def for_inference(self) -> Segmenter:
         """Evaluation mode with batch normalisation and re-parameterised blocks folded into plain convolutions, in place."""

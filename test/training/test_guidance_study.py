@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 import threading
-import time
 from pathlib import Path
 
 import pytest
@@ -107,15 +106,18 @@ def test_values_that_mean_nothing_are_named(tmp_path, capsys):
 
 
 def test_runs_train_side_by_side_and_arrive_in_order(tmp_path, monkeypatch):
-    together, most, lock = [], [], threading.Lock()
+    together, most, lock, later_ended = [], [], threading.Lock(), threading.Event()
 
     def train(recipe, overrides, folder, processes, jobs):
         with lock:
             together.append(folder)
             most.append(len(together))
-        time.sleep(0.2 if folder.name == "0" else 0.02)
+        if folder.name == "0":
+            assert later_ended.wait(60), "the second run must train beside the first"
         with lock:
             together.remove(folder)
+        if folder.name == "1":
+            later_ended.set()
         return folder / "bundle.safetensors"
 
     monkeypatch.setattr(runs, "train_to_end", train)

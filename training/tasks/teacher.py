@@ -1,4 +1,5 @@
-"""A trained model that tells what may move, and how far things are, while another one trains. It learns nothing and is no part of the result."""
+"""A trained model that tells what may move, and how far things are, while another one trains. It learns nothing and is no part
+of the result."""
 
 from __future__ import annotations
 
@@ -9,6 +10,7 @@ from geoseg_ros.backends.loading import load_network
 from geoseg_ros.bundle import load_bundle
 from geoseg_ros.errors import ConfigError
 from geoseg_ros.training.model_file import model_file
+
 
 class Teacher:
     """Semantics, depth and motion of a ``perception`` model file; ``name`` as :func:`model_file` takes it."""
