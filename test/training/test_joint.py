@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from geoseg_ros.training.config import Recipe
+from geoseg_ros.training.losses.geometry_guidance import per_class_guidance
 from geoseg_ros.training.tasks import create_task
 
 WIDTH, HEIGHT = 64, 32
@@ -45,10 +46,11 @@ def drive():
     return images("image", "previous", "image_clean", "previous_clean") | {"K": intrinsics(), "previous_from_current": pose()}
 
 
-def task(freeze=(), **data):
+def task(freeze=(), loss=None, **data):
     sources = {name: {"kind": "any", **settings} for name, settings in data.items()}
     torch.manual_seed(0)
-    return create_task("joint", Recipe(task="joint", steps=1, crop=(WIDTH, HEIGHT), data=sources, freeze=freeze))
+    recipe = Recipe(task="joint", steps=1, crop=(WIDTH, HEIGHT), data=sources, freeze=freeze, loss=loss or {})
+    return create_task("joint", recipe)
 
 
 def terms(scalars, source):
@@ -80,6 +82,23 @@ def test_frozen_motion_leaves_single_images_and_known_poses():
     assert terms(scalars, "drive") == {"photometric", "smoothness"}
     loss.backward()
     assert reached(joint.network) == {"encoder", "decoder", "semantic_head", "depth_head"}
+
+
+def test_depth_of_a_frozen_model_guides_the_stills_that_have_it():
+    guidance = {"model": "default", "form": "per_class", "weight": 3.0, "start": 2}
+    joint = task(loss={"guidance": guidance}, camvid={}, idd={"labels": "idd_7"})
+    depth = 1 + torch.rand(2, 1, HEIGHT, WIDTH, generator=GENERATOR)
+    batch = {"camvid": still() | {"guidance": depth}, "idd": still(7)}
+    before, early = joint.step(batch, 1)
+    torch.testing.assert_close(before, early["camvid/semantic"] + early["idd/semantic"])
+    batch["camvid"]["semantic"] = torch.full_like(batch["camvid"]["semantic"], 255)
+    batch.pop("idd")
+    loss, scalars = joint.step(batch, 3)
+    assert terms(scalars, "camvid") == {"semantic", "guidance"}
+    logits = joint.network(batch["camvid"]["image"], intrinsics(), heads=("semantic",)).logits
+    expected = per_class_guidance(logits.softmax(1), depth[..., 1::2, 1::2])  # an odd step reads the lower-right pixels
+    torch.testing.assert_close(scalars["camvid/guidance"], expected.detach())
+    torch.testing.assert_close(loss, 3 * expected)
 
 
 def test_a_clip_without_poses_learns_from_its_own():
@@ -139,7 +158,7 @@ def test_a_coarser_label_is_right_with_any_class_that_it_stands_for():
     for name, expected in (("Building", 0.0), ("Tree", 0.0), ("Road", 20.0)):
         logits = torch.zeros(1, 11, 2, 2)
         logits[:, joint.labels.index(name)] = 20.0
-        loss = joint._semantic("idd", logits, target, 0)["semantic"]
+        loss = joint._semantic("idd", logits, {"semantic": target}, 0)["semantic"]
         assert loss.item() == pytest.approx(expected, abs=1.0)
 
 

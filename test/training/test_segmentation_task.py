@@ -18,8 +18,9 @@ from geoseg_ros.training.data.depth_guidance import DepthGuide
 from geoseg_ros.training.losses.geometry_guidance import holistic_guidance, per_class_guidance
 from geoseg_ros.training.losses.jaccard import semantic_jaccard_loss
 from geoseg_ros.training.losses.segmentation import cross_entropy, ohem_cross_entropy
-from geoseg_ros.training.tasks import create_task, segmentation
-from geoseg_ros.training.tasks.segmentation import GuidanceConfig
+from geoseg_ros.training.tasks import create_task
+from geoseg_ros.training.tasks import guidance as guidance_module
+from geoseg_ros.training.tasks.guidance import GuidanceConfig
 from geoseg_ros.training.trainer import Trainer
 
 SIZE = (64, 32)
@@ -182,7 +183,7 @@ class Ramp(DepthGuide):
 
 
 def test_a_run_weighs_classes_by_the_labels_and_is_guided(tmp_path, monkeypatch):
-    monkeypatch.setattr(segmentation, "DepthGuide", Ramp)
+    monkeypatch.setattr(guidance_module, "DepthGuide", Ramp)
     first, second = np.zeros((32, 64), np.uint8), np.zeros((32, 64), np.uint8)
     first[:8], second[:16] = 3, 255  # class 3: a quarter of one image; class 0: 24 of 32 rows and all 16
     write_folder(tmp_path / "yard", [first, second])

@@ -9,19 +9,15 @@ import pytest
 import torch
 
 from geoseg_ros.backends.loading import load_network
-from geoseg_ros.bundle import Bundle, save_bundle
 from geoseg_ros.errors import ConfigError
-from geoseg_ros.labels import CAMVID_11
-from geoseg_ros.networks import create_network
 from geoseg_ros.networks.posenet import CameraHead
 from geoseg_ros.training.config import RECIPES, Recipe, load_recipe
 from geoseg_ros.training.losses.photometric import l1_error, photometric_error
 from geoseg_ros.training.tasks import create_task
-from geoseg_ros.training.tasks.depth_and_pose import follow_depth
 from geoseg_ros.training.tasks.learned_camera import describe_learned_camera, focal_tolerance
 from geoseg_ros.training.tasks.reprojection import Frame, Rule, full_size_depths, reprojection
+from triplet_examples import HEIGHT, WIDTH, images, intrinsics, perception_task, pose, reached, save_teacher, triplet
 
-WIDTH, HEIGHT = 64, 32
 WIDTHS = [4, 4, 4, 4, 4]
 DEPTH_PARTS, POSE_PARTS = {"encoder", "decoder"}, {"pose_network"}
 PHOTOMETRIC = {"photometric", "smoothness"}
@@ -35,39 +31,13 @@ SYSTEMS = {
     "known_pose": (PHOTOMETRIC, DEPTH_PARTS),
     "semantic_exclusion": (PHOTOMETRIC, DEPTH_PARTS | POSE_PARTS),
     "segdepth": (PHOTOMETRIC | {"boundary"}, DEPTH_PARTS | POSE_PARTS | {"mask_network"}),
-    "adapt": (PHOTOMETRIC | {"scale_drift"}, DEPTH_PARTS | {"depth_head", "pose_head"}),
+    "adapt": (PHOTOMETRIC | {"scale_drift", "shape_drift"}, DEPTH_PARTS | {"depth_head", "pose_head"}),
 }
-
-
-def images(count, seed):
-    return torch.rand(count, 3, HEIGHT, WIDTH, generator=torch.Generator().manual_seed(seed))
-
-
-def intrinsics(count=2):
-    return torch.tensor([[40.0, 0, 31.5], [0, 40, 15.5], [0, 0, 1]]).repeat(count, 1, 1)
-
-
-def pose(x=0.0, z=0.0, count=2):
-    matrix = torch.eye(4).repeat(count, 1, 1)
-    matrix[:, 0, 3], matrix[:, 2, 3] = x, z
-    return matrix
-
-
-def triplet(frames=("image", "previous", "next"), count=2):
-    data = {name: images(count, seed) for seed, name in enumerate(frames)}
-    data |= {f"{name}_clean": data[name] for name in frames} | {"K": intrinsics(count)}
-    return data | {"previous_from_current": pose(z=0.5), "next_from_current": pose(z=-0.5)}
 
 
 @pytest.fixture(scope="module")
 def teacher(tmp_path_factory):
-    torch.manual_seed(0)
-    network = create_network("perception")
-    torch.nn.init.zeros_(network.motion_head.predict.bias)  # half of what it sees moves
-    torch.nn.init.normal_(network.motion_head.predict.weight)
-    path = tmp_path_factory.mktemp("teacher") / "teacher.safetensors"
-    save_bundle(Bundle("perception", {}, CAMVID_11, (WIDTH, HEIGHT), weights=network.state_dict()), path)
-    return str(path)
+    return save_teacher(tmp_path_factory.mktemp("teacher") / "teacher.safetensors")
 
 
 def task(loss=None, network=None):
@@ -78,18 +48,6 @@ def task(loss=None, network=None):
         task="self_supervised", steps=1, crop=(WIDTH, HEIGHT), data=data, loss=loss or {}, network=settings
     )
     return create_task("self_supervised", recipe)
-
-
-def perception_task(loss):
-    torch.manual_seed(0)
-    data = {"drive": {"kind": "any"}}
-    settings = {"name": "perception", "encoder": "lite"}
-    recipe = Recipe(task="self_supervised", steps=1, crop=(WIDTH, HEIGHT), data=data, loss=loss, network=settings)
-    return create_task("self_supervised", recipe)
-
-
-def reached(network):
-    return {name.split(".")[0] for name, p in network.named_parameters() if p.grad is not None and p.grad.abs().sum() > 0}
 
 
 def terms(scalars):
@@ -346,67 +304,6 @@ def test_the_boundary_loss_reaches_the_depth_network(teacher, monkeypatch):
     assert not any(name.startswith("mask_network") for name in trained.bundle({}).weights)
 
 
-@pytest.mark.parametrize(
-    "loss, parts",
-    [
-        ({"scales": 1}, {"encoder", "decoder", "depth_head", "pose_head"}),
-        ({"scales": 1, "poses": "given"}, {"encoder", "decoder", "depth_head"}),
-        (
-            {"scales": 1, "combine": "mean", "both_directions": True, "geometry": 0.5, "velocity": 0.1},
-            {"encoder", "decoder", "depth_head", "pose_head"},
-        ),
-    ],
-)
-def test_the_shipped_network_can_be_adapted(loss, parts):
-    trained = perception_task(loss)
-    kept = {name: value.clone() for name, value in trained.network.semantic_head.state_dict().items()}
-    total, _ = trained.step({"drive": triplet()}, 0)
-    total.backward()
-    assert reached(trained.network) == parts
-    assert [n for n, p in trained.network.named_parameters() if p.requires_grad and p.grad is None] == []
-    for name, value in trained.network.semantic_head.state_dict().items():
-        torch.testing.assert_close(value, kept[name])
-    bundle = trained.bundle({})
-    assert bundle.architecture == "perception" and "semantic_head.predict.weight" in bundle.weights
-    load_network(bundle)
-
-
-def test_lengths_of_a_pose_follow_its_depth_in_the_gradient_alone():
-    """Depth grows by exp(a): the translation stays as solved, and its derivative by a at 0 is itself."""
-    pose = torch.eye(4).repeat(2, 1, 1)
-    pose[:, :3, 3] = torch.tensor([[0.1, -0.2, 0.9], [0.0, 0.3, 1.5]])
-    growth = torch.zeros(2, requires_grad=True)
-    depth = torch.rand(2, 1, 4, 6).add(1) * growth.exp().view(2, 1, 1, 1)
-    followed = follow_depth(pose, depth)
-    torch.testing.assert_close(followed, pose)
-    for axis in range(3):
-        (slope,) = torch.autograd.grad(followed[:, axis, 3].sum(), growth, retain_graph=True)
-        torch.testing.assert_close(slope, pose[:, axis, 3])
-    (rotation,) = torch.autograd.grad(followed[:, :3, :3].sum() + followed[:, 3].sum(), growth, allow_unused=True)
-    assert rotation is None or not rotation.any()
-
-
-def test_the_distance_driven_teaches_the_shipped_networks_depth():
-    """Told that it drove farther than it thinks, the network must see everything farther away."""
-    trained = perception_task({"scales": 1, "photometric": 0.0, "smoothness": 0.0, "velocity": 1.0})
-    data = triplet()
-    trained.network.train()
-    thought = trained.model.predict(data, ("image",), ("previous", "next"), trained.autocast).poses
-    for source, pose in thought.items():
-        data[f"{source}_distance"] = pose[:, :3, 3].norm(dim=1).detach() * 2
-    loss, _ = trained.step({"drive": data}, 0)
-    loss.backward()
-    assert trained.network.depth_head.predict.bias.grad.item() > 0  # of inverse depth: the step makes it smaller
-
-
-@pytest.mark.parametrize(
-    "loss, message", [({}, "scales is 4, expected 1"), ({"scales": 1, "hide_intrinsics": True}, "'monodepth'")]
-)
-def test_the_shipped_network_refuses_what_it_cannot_do(loss, message):
-    with pytest.raises(ConfigError, match=message):
-        perception_task(loss)
-
-
 def test_pictures_and_bundle_of_every_network(teacher):
     trained = task({"teacher": teacher, "boundary": 5e-4})
     trained.network.eval()
@@ -431,6 +328,7 @@ def test_pictures_and_bundle_of_every_network(teacher):
         ({"exclude": "dynamic"}, {}, "need a teacher"),
         ({"boundary": 0.1}, {}, "need a teacher"),
         ({"scale_drift": 1.0}, {}, "need a teacher"),
+        ({"shape_drift": 1.0}, {}, "need a teacher"),
         ({"velocity_ramp": -1}, {}, "velocity_ramp is -1"),
         ({"eror": "l1"}, {}, "did you mean 'error'"),
         ({"teacher": "nowhere.safetensors"}, {}, "'nowhere.safetensors' is missing"),

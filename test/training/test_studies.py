@@ -188,6 +188,21 @@ def test_the_depth_study_lists_methods_and_learned_cameras(tmp_path, monkeypatch
     assert record["methods"]["learned_intrinsics"]["learned_camera"] == camera
 
 
+def test_the_depth_study_says_what_driving_straight_on_scores(tmp_path):
+    """A drive that turns by 2° on each metre: straight on misses all of that rotation; without a unit it has no scale."""
+    step = np.eye(4)
+    step[:3, :3] = cv2.Rodrigues(np.array([0.0, math.radians(2), 0.0]))[0]
+    step[2, 3] = 1.0
+    poses = [np.eye(4)]
+    for _ in range(811):
+        poses.append(poses[-1] @ step)
+    (tmp_path / "kitti00_color").mkdir()
+    np.savetxt(tmp_path / "kitti00_color/poses.txt", np.stack(poses)[:, :3].reshape(-1, 12))
+    scores = depth_methods.straight_on_scores(tmp_path)
+    assert scores.keys() == {"kitti00"} and depth_methods.SCALE not in scores["kitti00"]
+    assert scores["kitti00"]["rotation error"] == pytest.approx(2.0)
+
+
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
@@ -25,11 +27,10 @@ def kitti00(bench: Bench) -> SuiteResult:
     ('metric') and the stricter step-wise figure. A frame without ego-motion counts as standing still.
     """
     folder = bench.data / "kitti00_color"
-    poses = files.read_poses(folder / "poses.txt")[KITTI00_HELD_OUT]
     paths = files.image_paths(folder / "images")[KITTI00_HELD_OUT]
     images = [files.read_image(path) for path in bench.limited(paths)]
     camera = folder_camera(folder / "intrinsics.json", files.check_one_size(images, str(folder)))
-    return _drive(bench, images, camera, poses, "kitti00", TRANSLATION_BAR)
+    return _drive(bench, images, camera, true_poses("kitti00", bench.data), "kitti00", TRANSLATION_BAR)
 
 
 def kitti07(bench: Bench) -> SuiteResult:
@@ -38,8 +39,24 @@ def kitti07(bench: Bench) -> SuiteResult:
     images = bench.limited(files.read_clip(folder / "kitti07_gray_000-159.mp4"))
     size = files.check_one_size(images, "kitti07_gray_000-159.mp4")
     camera = folder_camera(folder / "kitti07_gray_000-159.json", size)
-    poses = files.read_poses(folder / "kitti07_gray_000-159_poses.txt")
-    return _drive(bench, images, camera, poses, "kitti07", None)
+    return _drive(bench, images, camera, true_poses("kitti07", bench.data), "kitti07", None)
+
+
+def true_poses(drive: Literal["kitti00", "kitti07"], data: Path) -> np.ndarray:
+    """World from camera, N×4×4, of the frames that the suite of that name judges."""
+    if drive == "kitti00":
+        return files.read_poses(data / "kitti00_color/poses.txt")[KITTI00_HELD_OUT]
+    return files.read_poses(data / "video_kitti/kitti07_gray_000-159_poses.txt")
+
+
+def straight_on(poses: np.ndarray) -> EgoMotionScores:
+    """What one scores who says, of a drive N×4×4, that it goes straight on at an unchanging speed."""
+    true = steps_of(poses)
+    step = np.eye(4)
+    step[2, 3] = 1.0
+    metric = EgoMotionMetric()
+    metric.update([step] * len(true), true)
+    return metric.scores()
 
 
 def ego_motion_table(scores: EgoMotionScores, bar: float | None = None) -> list[Score]:

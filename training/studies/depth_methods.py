@@ -5,7 +5,7 @@ scale, each trained on the same 800 frames and judged on streets, rooms and driv
 
 As the published systems start from an encoder that knows ImageNet, these start from the installed model's; one starts from
 nothing, and adapt is Monodepth2's losses on the whole installed model. The first row is that model itself, which learned from
-labelled streets as well. Goes on where it was stopped; writes table.md and table.json to the folder.
+labelled streets as well; the second says of every drive that it goes straight on. Goes on where it was stopped; writes table.md and table.json to the folder.
 """
 
 from __future__ import annotations
@@ -16,8 +16,10 @@ from pathlib import Path
 from typing import Any
 
 from geoseg_ros.bundle import default_bundle_path, load_bundle
+from geoseg_ros.training.evaluation.egomotion import ego_motion_table, straight_on, true_poses
+from geoseg_ros.training.evaluation.suites import SUITES
 from geoseg_ros.training.studies.arguments import print_study, study_parser
-from geoseg_ros.training.studies.runs import judge, train_to_end
+from geoseg_ros.training.studies.runs import Scores, judge, train_to_end
 from geoseg_ros.training.studies.table import Column, markdown, save
 
 PROTOCOL = ("steps=600",)
@@ -31,7 +33,7 @@ METHODS = {
     "adapt": ("adapt", ()),
 }
 """Row of the table → recipe and what changes in it."""
-INSTALLED = "installed model"
+INSTALLED, STRAIGHT_ON = "installed model", "straight on"
 ABS_REL, DELTA = "depth AbsRel, median-scaled", "depth δ < 1.25, median-scaled"
 ALIGNED, SCALE = "translation error, aligned", "translation scale, median"
 DRIVES = {"kitti00": "KITTI 00", "kitti07": "KITTI 07"}
@@ -51,24 +53,35 @@ COLUMNS = (
         )
     ),
 )
-SUITES = tuple(dict.fromkeys(column.suite for column in COLUMNS))
+JUDGED = tuple(dict.fromkeys(column.suite for column in COLUMNS))
 
 
 def compare(
     folder: Path, methods: Sequence[str], overrides: Sequence[str], processes: int, data: Path, frames: int | None
 ) -> str:
     """Train and judge every method under ``folder``; returns the table as Markdown."""
-    installed = judge(default_bundle_path(), SUITES, data, frames, folder / INSTALLED)
-    rows, content = {INSTALLED: [column.of(installed) for column in COLUMNS]}, {INSTALLED: {"scores": installed}}
+    installed = judge(default_bundle_path(), JUDGED, data, frames, folder / INSTALLED)
+    content: dict[str, dict[str, Any]] = {INSTALLED: {"scores": installed}, STRAIGHT_ON: {"scores": straight_on_scores(data)}}
+    rows = {name: [column.of(entry["scores"]) for column in COLUMNS] for name, entry in content.items()}
     for method in methods:
         recipe, changes = METHODS[method]
         model = train_to_end(recipe, [*PROTOCOL, *changes, *overrides], folder / method, processes)
-        scores = judge(model, SUITES, data, frames, model.parent)
+        scores = judge(model, JUDGED, data, frames, model.parent)
         rows[method] = [column.of(scores) for column in COLUMNS]
         content[method] = {"scores": scores, **_camera(model)}
         text = markdown(COLUMNS, rows, "trained on KITTI 00, frames 0–799") + _cameras(content)
         save(folder, text, {"methods": content})
     return text
+
+
+def straight_on_scores(data: Path) -> Scores:
+    """What one scores, on the drives that ``data`` has, who always goes straight on. Without the scale: its unit means nothing."""
+    scores: Scores = {}
+    for drive in DRIVES:
+        if (data / SUITES[drive].folder).is_dir():
+            table = ego_motion_table(straight_on(true_poses(drive, data)))
+            scores[drive] = {score.name: score.value for score in table if score.name != SCALE}
+    return scores
 
 
 def _camera(model: Path) -> dict[str, Any]:

@@ -3,7 +3,8 @@
 One encoder pass covers the images of all sources (current and previous frames), so that normalisation statistics come
 from the mixture. Then, per source:
 
-- ``semantic``: cross-entropy; a source with a coarser label set teaches unions of classes. And soft Jaccard.
+- ``semantic``: cross-entropy; a source with a coarser label set teaches unions of classes. And soft Jaccard; and, where the
+  depth of a frozen model shall guide the class maps of labelled stills, ``guidance``.
 - ``depth``: log depth, metric and scale-invariant (a camera's height cannot be seen), its gradients, and the relative
   error; the sky counts as ``far``.
 - ``flow``: multi-level supervision, of the matches too; pairs without ground truth learn from census, smoothness and occlusion (methods.md §6).
@@ -22,7 +23,7 @@ single images teach leaves out their losses.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -41,6 +42,7 @@ from geoseg_ros.networks.flow import LEVEL_STRIDES, FlowEstimate
 from geoseg_ros.networks.perception import double_depth
 from geoseg_ros.projection import inverse_warp
 from geoseg_ros.training.config import Recipe
+from geoseg_ros.training.data.source import Source
 from geoseg_ros.training.losses.depth import (
     gradient_matching_loss,
     log_depth_loss,
@@ -61,6 +63,7 @@ from geoseg_ros.training.losses.segmentation import cross_entropy
 from geoseg_ros.training.losses.smoothness import first_order_smoothness
 from geoseg_ros.training.schema import parse
 from geoseg_ros.training.tasks import Batch, register_task
+from geoseg_ros.training.tasks.guidance import GuidanceConfig
 from geoseg_ros.training.tasks.source_labels import SourceLabels
 
 STEPS_PER_BLIND_FLOW = 4
@@ -74,7 +77,7 @@ LICENCE = "research use: trained on data sets with non-commercial licences (see 
 
 @dataclass(frozen=True)
 class JointLoss:
-    """Weights of the loss terms; 0 switches a term off.
+    """Weights of the loss terms; 0 switches a term off, null guidance.
 
     ``class_weights`` multiply the semantic cross-entropy per class of the label set. ``far`` is the depth in metres that
     stands for the sky. ``flow_levels`` weigh the full-size flow and those at 1/4, 1/8, 1/16.
@@ -84,6 +87,7 @@ class JointLoss:
     class_weights: tuple[float, ...] | None = None
     semantic: float = 1.0
     semantic_jaccard: float = 0.0
+    guidance: GuidanceConfig | None = None
     depth: float = 0.5
     depth_shape: float = 1.0
     depth_gradient: float = 0.5
@@ -132,8 +136,17 @@ class JointTask:
         for source, part in self._encode(batch).items():
             for term, value in self._losses(source, part, step).items():
                 scalars[f"{source}/{term}"] = value
-        total = torch.stack([getattr(self.loss, name.split("/")[1]) * value for name, value in scalars.items()]).sum()
+        total = torch.stack([self._weight(name.split("/")[1], step) * value for name, value in scalars.items()]).sum()
         return total, {name: value.detach() for name, value in scalars.items()}
+
+    def read_sources(self, sources: Mapping[str, Source]) -> None:
+        """Give labelled images the depth that guides them, where the loss wants it."""
+        if self.loss.guidance is not None and self.learns_stills:
+            self.loss.guidance.guide(sources, self.recipe.data_root)
+
+    def _weight(self, term: str, step: int) -> float:
+        """What a term counts at a 0-based step."""
+        return self.loss.guidance.weight_at(step) if term == "guidance" else getattr(self.loss, term)
 
     def _encode(self, batch: Batch) -> dict[str, _Part]:
         images, slices, start = [], {}, 0
@@ -166,7 +179,7 @@ class JointTask:
             if {"depth", "previous"} & data.keys():
                 depth = self.network.depth(decoded, intrinsics)
         if logits is not None and self.learns_stills:
-            losses.update(self._semantic(source, logits, data["semantic"], step))
+            losses.update(self._semantic(source, logits, data, step))
         if "depth" in data and self.learns_stills:
             losses.update(self._depth(depth, data["depth"], step))
         if part.previous_state is not None:
@@ -222,14 +235,16 @@ class JointTask:
             losses["pose"] = sum(pose_loss(pose, data["previous_from_current"]) for pose in poses)
         return losses, poses[-1]
 
-    def _semantic(self, source: str, logits: Tensor, target: Tensor, step: int) -> dict[str, Tensor]:
+    def _semantic(self, source: str, logits: Tensor, data: dict[str, Tensor], step: int) -> dict[str, Tensor]:
         """At the logits' half size; alternate steps read the upper-left and the lower-right pixel of four."""
         offset = step % 2
-        target = target[:, offset::2, offset::2]
+        target = data["semantic"][:, offset::2, offset::2]
         own = partial(cross_entropy, class_weights=self._weights)
         losses = {"semantic": self.source_labels.cross_entropy(source, logits, target, own)}
         if self.loss.semantic_jaccard and not self.source_labels.are_foreign(source):
             losses["semantic_jaccard"] = semantic_jaccard_loss(logits, target)
+        if self.loss.guidance is not None and "guidance" in data:
+            losses["guidance"] = self.loss.guidance.loss(logits, data["guidance"][..., offset::2, offset::2])
         return losses
 
     def _reprojection(self, data: dict[str, Tensor], depth: Tensor, pose: Tensor) -> dict[str, Tensor]:

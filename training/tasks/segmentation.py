@@ -7,8 +7,7 @@ source/term:
   label set teaches unions of classes, by plain cross-entropy.
 - ``auxiliary``: the same for the auxiliary heads, summed (BiSeNet weighs each with 1).
 - ``jaccard``: soft intersection over union, for labels of the model's own set.
-- ``guidance``: class maps change where the depth of a frozen model changes (methods.md §1); sources with labelled images get
-  that depth from :mod:`geoseg_ros.training.data.depth_guidance`. The segmenter and its run time stay as they are.
+- ``guidance``: class maps change where the depth of a frozen model changes (``guidance``).
 """
 
 from __future__ import annotations
@@ -32,52 +31,16 @@ from geoseg_ros.networks import create_network
 from geoseg_ros.networks.encoder import STRIDE
 from geoseg_ros.networks.segmenter import Segmentation
 from geoseg_ros.training.config import Recipe
-from geoseg_ros.training.data.cache_room import LIMIT_GB
-from geoseg_ros.training.data.depth_guidance import DepthGuide
 from geoseg_ros.training.data.source import Source
-from geoseg_ros.training.losses.geometry_guidance import holistic_guidance, per_class_guidance
 from geoseg_ros.training.losses.jaccard import semantic_jaccard_loss
 from geoseg_ros.training.losses.segmentation import cross_entropy, median_frequency_weights, ohem_cross_entropy
-from geoseg_ros.training.losses.shared_class import frozen_depth_regulariser
-from geoseg_ros.training.model_file import model_file
 from geoseg_ros.training.schema import convert, parse
 from geoseg_ros.training.tasks import DATA_LICENCE, Batch, register_task
+from geoseg_ros.training.tasks.guidance import GuidanceConfig
 from geoseg_ros.training.tasks.source_labels import SourceLabels
 
-GUIDANCE = {
-    "holistic": holistic_guidance,
-    "per_class": per_class_guidance,
-    "shared_class": frozen_depth_regulariser,
-}
 TASK_KEYS = ("name", "input_size")
 """Keys of the recipe's ``network`` that are not the network's own."""
-
-
-@dataclass(frozen=True)
-class GuidanceConfig:
-    """Guidance by the depth of the model file ``model`` (or ``default``).
-
-    ``form``: L_h (holistic), L_p (per_class) or Chen et al.'s regulariser (shared_class). Its ``weight`` λ is 0 before step
-    ``start`` and grows linearly over the next ``ramp`` steps. ``cache``: folder of the computed depth (default $GEOSEG_CACHE,
-    else the user's), which may hold ``cache_gb`` in all.
-    """
-
-    model: str
-    form: Literal["holistic", "per_class", "shared_class"] = "holistic"
-    weight: float = 1.0
-    start: int = 0
-    ramp: int = 0
-    cache: str | None = None
-    cache_gb: float = LIMIT_GB
-
-    def __post_init__(self) -> None:
-        for name in ("weight", "start", "ramp", "cache_gb"):
-            if getattr(self, name) < 0:
-                raise ConfigError(f"{name} is {getattr(self, name)}, expected 0 or more")
-
-    def weight_at(self, step: int) -> float:
-        """λ at a 0-based step: 0 before ``start``, whole from step ``start`` + ``ramp`` − 1 on (at once without a ramp)."""
-        return self.weight * min(1.0, max(0, step - self.start + 1) / max(1, self.ramp))
 
 
 @dataclass(frozen=True)
@@ -156,11 +119,7 @@ class SegmentationTask:
             maps = (labels for source in own for labels in source.label_maps())
             self.class_weights = median_frequency_weights(maps, len(self.labels.names))
         if self.loss.guidance is not None:
-            guidance = self.loss.guidance
-            model = model_file(guidance.model, self.recipe.data_root)
-            guide = DepthGuide(model, guidance.cache, limit_gb=guidance.cache_gb)
-            if not [name for name, source in sources.items() if source.add_guidance(guide, name)]:
-                raise ConfigError(f"loss: guidance needs a source with labelled images, found {', '.join(sources)}")
+            self.loss.guidance.guide(sources, self.recipe.data_root)
 
     def step(self, batch: Batch, step: int) -> tuple[Tensor, dict[str, Tensor]]:
         """The weighted sum of every source's losses; scalars are named source/term."""
@@ -196,7 +155,7 @@ class SegmentationTask:
         if self.loss.jaccard and not self.source_labels.are_foreign(source):
             losses["jaccard"] = semantic_jaccard_loss(logits, target)
         if self.loss.guidance is not None and "guidance" in data:
-            losses["guidance"] = GUIDANCE[self.loss.guidance.form](logits.softmax(1), data["guidance"])
+            losses["guidance"] = self.loss.guidance.loss(logits, data["guidance"])
         return losses
 
     def _cross_entropy(self, source: str, logits: Tensor, target: Tensor) -> Tensor:

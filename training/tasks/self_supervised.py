@@ -28,7 +28,7 @@ from geoseg_ros.networks.encoder import STRIDE
 from geoseg_ros.projection import invert_pose
 from geoseg_ros.training.config import Recipe
 from geoseg_ros.training.losses.boundary import boundary_loss, boundary_weights
-from geoseg_ros.training.losses.depth import scale_drift_loss
+from geoseg_ros.training.losses.depth import scale_drift_loss, scale_invariant_loss
 from geoseg_ros.training.losses.pose import velocity_loss
 from geoseg_ros.training.losses.smoothness import mean_normalise, multi_scale_smoothness
 from geoseg_ros.training.schema import parse
@@ -50,8 +50,8 @@ class SelfSupervisedLoss:
     disparity, each at full size when compared (Monodepth2). ``both_directions``: every source is also synthesised from the
     frame. ``poses``: the network's, or those that the data gives. ``hide_intrinsics``: the network's camera is used even where
     the data knows it. ``teacher``: a ``perception`` model file, or ``default``; ``exclude`` leaves out what it calls of a dynamic
-    class, or moving by itself; ``scale_drift`` holds the scale of depth to the teacher's. ``velocity`` grows over its first
-    ``velocity_ramp`` steps.
+    class, or moving by itself; ``scale_drift`` holds the scale of depth to the teacher's, ``shape_drift`` all else of it, where
+    the photometric error does not object. ``velocity`` grows over its first ``velocity_ramp`` steps.
     """
 
     error: Literal["ssim_l1", "l1"] = "ssim_l1"
@@ -71,6 +71,7 @@ class SelfSupervisedLoss:
     velocity: float = 0.0
     velocity_ramp: int = 0
     scale_drift: float = 0.0
+    shape_drift: float = 0.0
     boundary: float = 0.0
 
     def __post_init__(self) -> None:
@@ -78,8 +79,10 @@ class SelfSupervisedLoss:
             raise ConfigError("velocity is a loss on learned poses, but poses is 'given'; expected velocity 0")
         if self.consistency_mask and self.combine == "minimum":
             raise ConfigError("consistency_mask weighs each source on its own; expected combine: mean")
-        if self.teacher is None and (self.exclude != "nothing" or self.boundary or self.scale_drift):
-            raise ConfigError("exclude, boundary and scale_drift need a teacher, a perception model file; teacher is null")
+        if self.teacher is None and (self.exclude != "nothing" or self.boundary or self.holds_depth):
+            raise ConfigError(
+                "exclude, boundary, scale_drift and shape_drift need a teacher, a perception model file; teacher is null"
+            )
         if self.velocity_ramp < 0:
             raise ConfigError(f"velocity_ramp is {self.velocity_ramp}, expected 0 or more steps")
 
@@ -92,6 +95,11 @@ class SelfSupervisedLoss:
     def needs_source_depth(self) -> bool:
         """Whether depth of the sources is compared or learned."""
         return self.both_directions or self.consistency_mask or self.geometry > 0
+
+    @property
+    def holds_depth(self) -> bool:
+        """Whether depth is compared with the teacher's."""
+        return self.scale_drift > 0 or self.shape_drift > 0
 
     @property
     def metric(self) -> bool:
@@ -180,13 +188,21 @@ class SelfSupervisedTask:
         if loss.velocity:
             velocity = [velocity_loss(poses[s], self._distance(name, data, s)) for s in sources]
             losses["velocity"] = torch.stack(velocity).mean()
-        if loss.scale_drift:
-            with self.autocast():
-                reference = self.teacher.depth(data[f"{CURRENT}_clean"], data["K"])
-            losses["scale_drift"] = scale_drift_loss(frames[CURRENT].depths[0], reference, inverse=False)
+        if loss.holds_depth:
+            losses.update(self._drift(data, frames[CURRENT].depths[0]))
         if loss.boundary:
             losses["boundary"] = self._boundary(data, prediction)
         return losses
+
+    def _drift(self, data: Data, depth: Tensor) -> dict[str, Tensor]:
+        """From the depth that the teacher sees in two frames: of the scale, and of the shape, which is all that is left."""
+        other = next(source for source in SOURCES if source in data)
+        with self.autocast():
+            reference = self.teacher.depth(data[f"{CURRENT}_clean"], data[f"{other}_clean"], data["K"])
+        return {
+            "scale_drift": scale_drift_loss(depth, reference, inverse=False),
+            "shape_drift": scale_invariant_loss(depth, reference, inverse=False, variance_focus=1.0),
+        }
 
     def _boundary(self, data: Data, prediction: Prediction) -> Tensor:
         with self.autocast():

@@ -9,6 +9,7 @@ from torch import Tensor
 from geoseg_ros.backends.loading import load_network
 from geoseg_ros.bundle import load_bundle
 from geoseg_ros.errors import ConfigError
+from geoseg_ros.networks.perception import PerceptionOutput
 from geoseg_ros.training.model_file import model_file
 
 
@@ -31,13 +32,15 @@ class Teacher:
         return dynamic.repeat_interleave(2, 2).repeat_interleave(2, 3)
 
     @torch.no_grad()
-    def depth(self, image: Tensor, intrinsics: Tensor) -> Tensor:
-        """Depth in metres, B×1×H×W, of images B×3×H×W."""
-        return self.network.to(image.device)(image, intrinsics, heads=("depth",)).depth
+    def depth(self, image: Tensor, other: Tensor, intrinsics: Tensor) -> Tensor:
+        """Depth in metres, B×1×H×W, of images B×3×H×W, corrected by their parallax against ``other``."""
+        return self._of_two(image, other, intrinsics).depth
 
     @torch.no_grad()
     def moving(self, image: Tensor, other: Tensor, intrinsics: Tensor) -> Tensor:
         """Pixels of ``image`` that have moved by themselves since, or before, ``other``; bool B×1×H×W."""
+        return self._of_two(image, other, intrinsics).motion > 0
+
+    def _of_two(self, image: Tensor, other: Tensor, intrinsics: Tensor) -> PerceptionOutput:
         network = self.network.to(image.device)
-        state = network(other, heads=()).state
-        return network(image, intrinsics, state, heads=("motion",)).motion > 0
+        return network(image, intrinsics, network(other, heads=()).state, heads=("motion",))
