@@ -78,7 +78,8 @@ class Recipe:
     weights, 0 for none. ``init`` is a file whose weights start the run where names and shapes match: a model file
     (``default``: the installed one), or torchvision's weights of the encoder (.pth, .safetensors). ``statistics_batches``: where
     not 0, batch normalisation's statistics are measured over that many batches and then kept, from ``statistics_from`` on, a
-    share of the run (training/statistics.py).
+    share of the run (training/statistics.py). ``keep_statistics`` keeps those of ``init`` from the first step on instead: those of
+    one robot's pictures would normalise away what makes its scenes nearer or farther than others.
     """
 
     task: str
@@ -96,6 +97,7 @@ class Recipe:
     ema: float = 0.0
     statistics_batches: int = 0
     statistics_from: float = 0.0
+    keep_statistics: bool = False
     init: str | None = None
     data_root: str = "../shared/data"
     precision: Literal["32-true", "bf16-mixed"] = "32-true"
@@ -119,6 +121,8 @@ class Recipe:
             raise ConfigError(f"statistics_batches is {self.statistics_batches}, expected 0 or more")
         if not 0 <= self.statistics_from < 1:
             raise ConfigError(f"statistics_from is {self.statistics_from}, expected a share of the run, 0 … 1 without 1")
+        if self.keep_statistics and (self.init is None or self.statistics_batches):
+            raise ConfigError("keep_statistics keeps those of init; expected a model file there, and statistics_batches 0")
         if self.threads is not None and self.threads < 1:
             raise ConfigError(f"threads is {self.threads}, expected at least 1, or null for all")
         if self.workers < 0 or self.seed < 0:
@@ -129,6 +133,8 @@ class Recipe:
     @property
     def statistics_step(self) -> int | None:
         """The step from which statistics are kept; None where each batch has its own."""
+        if self.keep_statistics:
+            return 0
         return int(self.statistics_from * self.steps) if self.statistics_batches else None
 
 

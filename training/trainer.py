@@ -226,7 +226,7 @@ def _loop(trainer: Trainer, folder: Path, log: RunLog | NoLog, stop: StopRequest
     batches = trainer.batches(state.step, recipe.steps)
     window: list[dict[str, float]] = []
     while state.step < recipe.steps:
-        if state.step == recipe.statistics_step:
+        if recipe.statistics_batches and state.step == recipe.statistics_step:
             trainer.measure_statistics()
         began = time.perf_counter()
         batch = trainer.prepare(next(batches))

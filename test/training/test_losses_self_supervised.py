@@ -63,7 +63,9 @@ def poses(*translations: tuple[float, float, float]) -> torch.Tensor:
 
 def test_velocity_loss_by_hand():
     predicted = poses((0, 3, 4), (1, 2, 2), (9, 9, 9))
-    assert velocity_loss(predicted, torch.tensor([6.0, 1.0, math.nan])).item() == pytest.approx((1 + 2) / 2)
+    assert velocity_loss(predicted, torch.tensor([6.0, 1.0, math.nan])).item() == pytest.approx((1 + 2) / (6 + 1))
+    assert velocity_loss(10 * predicted, torch.tensor([60.0, 10.0, math.nan])).item() == pytest.approx((1 + 2) / (6 + 1))
+    assert velocity_loss(predicted[:1], torch.zeros(1)).item() == pytest.approx(5 / 0.01)
     assert velocity_loss(predicted, torch.full((3,), math.nan)).item() == 0
 
 

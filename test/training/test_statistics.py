@@ -98,3 +98,23 @@ def test_a_negative_number_of_batches_is_refused(recipe_file):
 def test_a_measurement_outside_the_run_is_refused(recipe_file, share):
     with pytest.raises(ConfigError, match=rf"statistics_from is {share}, expected a share of the run"):
         load_recipe(recipe_file, [f"statistics_from={share}"])
+
+
+def test_a_run_can_keep_the_statistics_that_it_starts_with(recipe_file, tmp_path):
+    """As adapting does: nothing is measured, what learns is the weights."""
+    first = train(load_recipe(recipe_file), tmp_path / "first", resume=False)
+    overrides = ["statistics_batches=0", "keep_statistics=true", f"init={first}"]
+    trainer = Trainer(load_recipe(recipe_file, overrides))
+    start = {name: value.clone() for name, value in trainer.state.network.state_dict().items()}
+    assert not trainer.state.network[1].training
+    train(load_recipe(recipe_file, overrides), tmp_path / "second", resume=False)
+    end = load_file(tmp_path / "second" / "checkpoint.safetensors")
+    for name in ("1.running_mean", "1.running_var"):
+        assert torch.equal(end[f"network.{name}"], start[name]) and start[name].any()
+    assert not torch.equal(end["network.1.weight"], start["1.weight"])
+
+
+@pytest.mark.parametrize("overrides", [["statistics_batches=0"], ["init=first.safetensors"]])
+def test_statistics_of_nothing_or_measured_ones_cannot_be_kept(recipe_file, overrides):
+    with pytest.raises(ConfigError, match="keep_statistics keeps those of init; expected a model file there"):
+        load_recipe(recipe_file, ["keep_statistics=true", *overrides])

@@ -10,6 +10,9 @@ from torch import Tensor
 
 from geoseg_ros.training.losses.masked import full_precision, known_or, masked_mean
 
+MIN_DISTANCE = 0.01
+"""Metres: what counts as the distance where everything stands still."""
+
 
 def _safe_norm(vectors: Tensor) -> Tensor:
     """Euclidean norm over the last axis with gradient zero (not NaN) at zero."""
@@ -77,10 +80,12 @@ def pose_loss(
 
 
 def velocity_loss(poses: Tensor, distance: Tensor) -> Tensor:
-    """Mean of | ‖t‖ − distance | in metres over known distances: metric scale from odometry's speed.
+    """Mean of | ‖t‖ − distance | over the mean distance, of those that are known: metric scale from odometry's speed.
 
     poses: B×4×4, either way between two frames (the length of t is the same). distance: B, metres driven between them
-    (speed times the time between), NaN unknown. Source: Guizilini et al. 2020, PackNet-SfM.
+    (speed times the time between), NaN unknown. Source: Guizilini et al. 2020, PackNet-SfM, whose loss is in metres; relative,
+    one weight serves the steps of a car and the centimetres of a hand-held camera.
     """
     distance, known = known_or(distance, 0.0)
-    return masked_mean((_safe_norm(full_precision(poses)[:, :3, 3]) - distance).abs(), known)
+    error = masked_mean((_safe_norm(full_precision(poses)[:, :3, 3]) - distance).abs(), known)
+    return error / masked_mean(distance, known).clamp(min=MIN_DISTANCE)
