@@ -34,7 +34,8 @@ def read_labelled(
     image = files.read_image(image_path)
     ids = read_label_ids(label_path, labels, void)
     if ids.shape != image.shape[:2]:
-        raise ConfigError(f"{label_path} is {ids.shape[::-1]}, its image {image.shape[1::-1]} (width, height)")
+        found, expected = (f"{width}×{height}" for height, width in (ids.shape, image.shape[:2]))
+        raise ConfigError(f"{label_path} is {found}, expected {expected} as its image {image_path}")
     return image, ids
 
 
