@@ -172,7 +172,7 @@ class LabelSet:
     @classmethod
     def from_yaml(cls, path: str | Path) -> LabelSet:
         """The label set of a YAML file; ConfigError where it cannot be read or does not fit."""
-        path = Path(path)
+        path = Path(path).absolute()
         try:
             with path.open("rb") as file:
                 text = file.read(MAX_YAML_BYTES + 1)
