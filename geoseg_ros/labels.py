@@ -47,6 +47,13 @@ def _table(where: str, entry: str, values: Any) -> dict[str, tuple[str, ...]]:
     return table
 
 
+def _yaml_problem(error: Exception) -> str:
+    """What is wrong with a YAML text in one line, and where."""
+    if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark is not None:
+        return f"{error.problem} at line {error.problem_mark.line + 1}, column {error.problem_mark.column + 1}"
+    return str(error).splitlines()[0]
+
+
 @dataclass(frozen=True)
 class LabelSet:
     """Names and colours (red, green, blue; 0 ... 255) of the classes 0 ... len(names) - 1.
@@ -72,10 +79,12 @@ class LabelSet:
         where = f"label set {self.name!r}"
         for entry in ("names", "dynamic"):
             values = _sequence(where, entry, getattr(self, entry))
-            if not all(isinstance(value, str) and value for value in values):
-                raise ConfigError(f"{where} {entry} are {values!r}, expected non-empty strings")
-            if len(set(values)) != len(values):
-                raise ConfigError(f"{where} {entry} repeat a name, expected each once")
+            if wrong := [value for value in values if not isinstance(value, str) or not value]:
+                raise ConfigError(
+                    f"{where} {entry} hold {wrong[0]!r}, expected non-empty strings (quoted where YAML reads a number or yes)"
+                )
+            if repeated := [value for value in values if values.count(value) > 1]:
+                raise ConfigError(f"{where} {entry} repeat {repeated[0]!r}, expected each name once")
             object.__setattr__(self, entry, values)
         if not 1 <= len(self.names) <= MAX_CLASSES:
             raise ConfigError(f"{where} has {len(self.names)} classes, expected 1 to {MAX_CLASSES}")
@@ -88,7 +97,7 @@ class LabelSet:
         if unknown := [name for name in self.dynamic if name not in self.names]:
             raise ConfigError(f"{where} calls {unknown[0]!r} dynamic, expected one of its names")
         if not _is_byte(self.ignore) or self.ignore < len(self.names):
-            raise ConfigError(f"{where} ignore is {self.ignore!r}, expected {len(self.names)} to 255")
+            raise ConfigError(f"{where} ignore is {self.ignore!r}, expected {len(self.names)} to 255 (lower ids are classes)")
         self._check_categories(where)
         self._check_relations(where)
 
@@ -149,20 +158,21 @@ class LabelSet:
     @classmethod
     def from_dict(cls, data: Any) -> LabelSet:
         """The label set of :meth:`to_dict`; ConfigError names a missing, unknown or wrong entry."""
+        required, optional = ("name", "names", "palette"), ("dynamic", "ignore", "categories", "relations")
+        expected = f"expected {', '.join(required)} and optionally {', '.join(optional)}"
         if not isinstance(data, dict):
-            raise ConfigError(f"label set is a {type(data).__name__}, expected a mapping")
-        required = {"name", "names", "palette"}
-        if missing := sorted(required - data.keys()):
-            raise ConfigError(f"label set lacks {', '.join(missing)}")
-        optional = {"dynamic", "ignore", "categories", "relations"}
-        if unknown := sorted(map(str, data.keys() - required - optional)):
-            raise ConfigError(f"label set has the unknown entry {unknown[0]!r}")
+            found = "empty" if data is None else f"a {type(data).__name__}"
+            raise ConfigError(f"label set is {found}, {expected}")
+        if missing := [entry for entry in required if entry not in data]:
+            raise ConfigError(f"label set lacks {', '.join(missing)}, {expected}")
+        if unknown := sorted(map(str, data.keys() - {*required, *optional})):
+            raise ConfigError(f"label set has the unknown entry {unknown[0]!r}, {expected}")
         return cls(**{"dynamic": (), **data})
 
     @classmethod
     def from_yaml(cls, path: str | Path) -> LabelSet:
         """The label set of a YAML file; ConfigError where it cannot be read or does not fit."""
-        path = Path(path)
+        path = Path(path).absolute()
         try:
             with path.open("rb") as file:
                 text = file.read(MAX_YAML_BYTES + 1)
@@ -173,7 +183,7 @@ class LabelSet:
         try:
             data = yaml.safe_load(text)
         except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
-            raise ConfigError(f"label file {path} is not valid YAML: {str(error).splitlines()[0]}") from error
+            raise ConfigError(f"label file {path} is not valid YAML: {_yaml_problem(error)}") from error
         try:
             return cls.from_dict(data)
         except ConfigError as error:

@@ -52,18 +52,18 @@ def test_round_trips(labels, tmp_path):
 @pytest.mark.parametrize(
     "changes, sentence",
     [
-        ({"names": ["a", "a"]}, "repeat a name"),
+        ({"names": ["a", "a"]}, "names repeat 'a', expected each name once"),
         ({"names": []}, "0 classes"),
         ({"names": "ab"}, "names is 'ab'"),
-        ({"names": [1, 2]}, "non-empty strings"),
+        ({"names": ["a", True]}, "names hold True, expected non-empty strings .quoted"),
         ({"palette": [[0, 0, 0]]}, "1 colours, expected one for each of 2"),
         ({"palette": [[0, 0, 0], [0, 0, 256]]}, r"colour \[0, 0, 256\]"),
         ({"palette": [[0, 0, 0], [0, 0]]}, r"colour \[0, 0\]"),
         ({"dynamic": ["c"]}, "'c' dynamic"),
-        ({"ignore": 1}, "ignore is 1, expected 2 to 255"),
+        ({"ignore": 1}, "ignore is 1, expected 2 to 255 .lower ids are classes"),
         ({"ignore": 256}, "ignore is 256"),
         ({"name": ""}, "name is ''"),
-        ({"colour": 1}, "unknown entry 'colour'"),
+        ({"colour": 1}, "unknown entry 'colour', expected name, names, palette and optionally dynamic, ignore, categories"),
     ],
 )
 def test_wrong_entries(changes, sentence):
@@ -73,12 +73,21 @@ def test_wrong_entries(changes, sentence):
 
 
 @pytest.mark.parametrize(
-    "text", ["", "[1, 2]", "name: [", "!!python/object/apply:os.system ['true']", "\x00", "a: " * 9]
+    "text, sentence",
+    [
+        ("", ": label set is empty, expected name, names, palette"),
+        ("[1, 2]", ": label set is a list, expected name"),
+        ("name: yard\npalette: []", ": label set lacks names, expected name"),
+        ("name: yard\nnames: [a\n", " is not valid YAML: expected ',' or .* at line 3, column 1"),
+        ("!!python/object/apply:os.system ['true']", " is not valid YAML: could not determine a constructor"),
+        ("\x00", " is not valid YAML: "),
+        ("a: " * 9, " is not valid YAML: mapping values are not allowed here at line 1, column 5"),
+    ],
 )
-def test_wrong_files(text, tmp_path):
+def test_wrong_files(text, sentence, tmp_path):
     path = tmp_path / "labels.yaml"
     path.write_text(text)
-    with pytest.raises(ConfigError, match="label file .*labels.yaml"):
+    with pytest.raises(ConfigError, match=f"label file .*labels.yaml{sentence}"):
         LabelSet.from_yaml(path)
 
 

@@ -113,6 +113,8 @@ def _check(args: argparse.Namespace) -> None:
         raise ConfigError(f"frames is {args.frames}, expected at least {MIN_FRAMES}")
     if args.json is not None and not args.json.parent.is_dir():
         raise ConfigError(f"the report's folder {args.json.parent} does not exist")
+    if args.report is not None and args.report.exists() and not args.report.is_dir():
+        raise ConfigError(f"the report's folder {args.report} is a file, expected a folder or a free name")
     if args.bag and (args.suite or args.save_scores):
         raise ConfigError("--bag is given with --suite or --save-scores, expected bags or suites")
     if args.labelled is not None and (args.bag or args.suite or args.save_scores):

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 from drive_bags import MOUNT, body_pose, write_drive
+from told_pipeline import Told, plain
 from truth_bags import (
     CAMERA,
     HEIGHT,
@@ -21,11 +22,9 @@ from truth_bags import (
     START,
     STEP,
     WIDTH,
-    Told,
     answer,
     judge,
     odometry,
-    plain,
     replace,
     truth,
     values,

@@ -138,6 +138,8 @@ def test_the_command_judges_a_folder_with_its_own_labels(tmp_path, monkeypatch, 
     assert "1.png holds the ids [5], expected 0 … 2 of yard" in capsys.readouterr().err
     assert main(["evaluate", "model.safetensors", *arguments[:2], "--void", "300"]) == 2
     assert "void is 300, expected ids from 0 to 255" in capsys.readouterr().err
+    assert main(["evaluate", "model.safetensors", *arguments, "--report", str(tmp_path / "yard.yaml")]) == 2
+    assert "yard.yaml is a file, expected a folder or a free name" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("length", [1, 6, 7, 12, 13, 100])

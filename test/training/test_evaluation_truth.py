@@ -5,15 +5,17 @@ from __future__ import annotations
 import cv2
 import numpy as np
 import pytest
+from told_pipeline import Told, plain
 from truth_bags import CAMERA, HEIGHT, IMAGE, ODOMETRY, START, WIDTH, answer, judge, replace, values, write_bag
 
 from geoseg_ros.bags import BagReader, BagWriter
 from geoseg_ros.camera import PinholeCamera
 from geoseg_ros.errors import BagError
 from geoseg_ros.image_messages import encode_image
-from geoseg_ros.labels import CAMVID_11, CITYSCAPES_19
+from geoseg_ros.labels import CAMVID_11, CITYSCAPES_19, LabelSet
 from geoseg_ros.messages import label_info
-from geoseg_ros.training.evaluation.bag import PROBLEMS
+from geoseg_ros.training.evaluation.bag import PROBLEMS, judge_bag
+from geoseg_ros.training.evaluation.depth_detail import DepthProtocol
 
 
 def test_a_bag_without_ground_truth_is_refused(tmp_path):
@@ -73,6 +75,14 @@ def test_topics_of_another_type_are_refused(tmp_path):
             judge(wrong, [])
     with pytest.raises(BagError, match="has no topic /gone, found /camera/camera_info"):
         judge(path, [], image_topic="/gone")
+
+
+def test_255_is_no_class_beside_a_label_sets_own_ignored_id(tmp_path):
+    told = Told([answer(index) for index in range(3)])
+    told.labels = LabelSet.from_dict(CAMVID_11.to_dict() | {"ignore": 200})
+    review = judge_bag(told, write_bag(tmp_path / "bag", 3), DepthProtocol(), plain)
+    assert values(review)["semantic pixel accuracy"] == 1.0
+    assert not any("class is" in note for note in review.result.notes)
 
 
 @pytest.mark.parametrize("encoding", ["mono8", "8UC1"])

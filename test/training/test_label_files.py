@@ -66,10 +66,14 @@ def test_a_palette_that_repeats_a_colour_cannot_be_read_back(tmp_path):
         read_label_ids(write(tmp_path / "a.png", np.ones((1, 1, 3), np.uint8)), labels)
 
 
-def test_sixteen_bits_and_missing_files_are_refused(tmp_path):
+def test_sixteen_bits_and_missing_files_are_refused(tmp_path, capfd):
     with pytest.raises(ConfigError, match=r"a.png is uint16 \(1, 1\), expected 8-bit ids"):
         read_label_ids(write(tmp_path / "a.png", np.ones((1, 1), np.uint16)), YARD)
-    with pytest.raises(ConfigError, match="b.png is missing or cannot be decoded"):
+    with pytest.raises(ConfigError, match="b.png is missing"):
+        read_label_ids(tmp_path / "b.png", YARD)
+    assert capfd.readouterr().err == "", "one sentence, none of OpenCV's"
+    (tmp_path / "b.png").write_bytes(b"no picture")
+    with pytest.raises(ConfigError, match="b.png cannot be decoded"):
         read_label_ids(tmp_path / "b.png", YARD)
 
 
@@ -77,7 +81,7 @@ def test_an_image_and_its_labels_have_one_size(tmp_path):
     write(tmp_path / "images/a.png", np.zeros((2, 4, 3), np.uint8))
     write(tmp_path / "labels/a.png", np.zeros((4, 2), np.uint8))
     ((image, label),) = labelled_images(tmp_path)
-    with pytest.raises(ConfigError, match=r"labels/a.png is \(2, 4\), its image \(4, 2\) \(width, height\)"):
+    with pytest.raises(ConfigError, match=r"labels/a.png is 2×4, expected 4×2 as its image .*images/a.png"):
         read_labelled(image, label, YARD)
 
 
@@ -87,6 +91,13 @@ def test_classes_that_never_occur_are_said(capsys):
     assert capsys.readouterr().err == "warning: yard/train never shows wall of yard\n"
     warn_of_absent_classes("yard/train", [*maps, np.array([[1]], np.uint8)], YARD)
     assert capsys.readouterr().err == ""
+    with pytest.raises(ConfigError, match="yard/train has no pixel of a class of yard, expected some of ground, wall, person"):
+        warn_of_absent_classes("yard/train", [np.full((2, 2), 255, np.uint8)], YARD)
+
+
+def test_impossible_void_ids_are_refused():
+    with pytest.raises(ConfigError, match="void is 300, expected ids from 0 to 255"):
+        checked_ids(np.zeros((1, 1), np.uint8), "a.png", YARD, void=[7, 300])
 
 
 def test_ids_without_a_file_are_named_by_what_they_are():

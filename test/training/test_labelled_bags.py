@@ -32,8 +32,9 @@ def write_labelled(path, labels, topic=TOPIC, camera=CAMERA, encoding="mono8", l
             stamp = START + i * PERIOD
             messages = [("/camera/image_raw", encode_image(picture(i, 4 * i), "rgb8"))]
             if i in labels:
-                message = encode_image(labels[i], "mono8" if labels[i].dtype == np.uint8 else "16UC1")
-                messages.append((topic, {**message, **({} if labels[i].dtype != np.uint8 else {"encoding": encoding})}))
+                stored = "rgb8" if labels[i].ndim == 3 else "mono8" if labels[i].dtype == np.uint8 else "16UC1"
+                named = {"encoding": encoding} if stored == "mono8" else {}
+                messages.append((topic, {**encode_image(labels[i], stored), **named}))
             bag.write("/camera/camera_info", CAMERA_INFO, {"header": header(stamp), **camera.to_camera_info()}, stamp)
             for name, fields in reversed(messages) if label_first else messages:
                 bag.write(name, IMAGE, {"header": header(stamp), **fields}, stamp)
@@ -74,7 +75,8 @@ def test_labelled_images_become_stills(tmp_path, open_source, encoding, label_fi
 
 def test_simulated_and_named_topics_and_void_ids(tmp_path, open_source, capsys):
     write_labelled(tmp_path / "drive", {0: ids(9), 1: ids(10)}, topic="/labels")
-    with pytest.raises(ConfigError, match=r"its labels holds the ids \[11\], expected 0 … 10 of camvid_11"):
+    message = r"drive: the label image at 1700000000.100 s holds the ids \[11\], expected 0 … 10 of camvid_11"
+    with pytest.raises(ConfigError, match=message):
         open_source(label_topic="/labels")
     source = open_source(label_topic="/labels", void=[11])
     assert "never shows Sky, Building, " in capsys.readouterr().err
@@ -108,6 +110,7 @@ def test_labels_are_rectified_and_resized_with_their_images(tmp_path, open_sourc
     [
         ({1: ids(1, 32, 24)}, f"topic {TOPIC} holds mono8 of 32×24, expected mono8 or 8UC1 of the image's 64×48"),
         ({1: np.ones((48, 64), np.uint16)}, "holds 16UC1 of 64×48, expected mono8"),
+        ({1: np.zeros((48, 64, 3), np.uint8)}, "holds rgb8 of 64×48, expected mono8"),
     ],
 )
 def test_labels_that_do_not_fit_are_named(tmp_path, open_source, labels, message):

@@ -15,7 +15,7 @@ import pytest
 
 from geoseg_ros.errors import ConfigError
 from geoseg_ros.training.data.augmentation import AugmentConfig
-from geoseg_ros.training.data.streets import Streets, StreetsConfig
+from geoseg_ros.training.data.rendered import Rendered, RenderedConfig
 from geoseg_ros.training.data.synthetic import SyntheticRoom, SyntheticStreet, random_config, random_room_config
 from geoseg_ros.training.data.synthetic.dataset import (
     SyntheticDataset,
@@ -140,11 +140,11 @@ def test_rooms_are_stored_and_read_like_streets(tmp_path):
     np.testing.assert_array_equal(stored.image, rendered.image)
     np.testing.assert_array_equal(stored.semantic, rendered.semantic)
     np.testing.assert_allclose(stored.depth.astype(np.float32), rendered.depth, rtol=1e-3)
-    settings = StreetsConfig("synthetic", "rooms", batch=2)
-    batch = Streets(settings, AugmentConfig(), (224, 160), tmp_path / "rooms").batch(np.random.default_rng(0))
+    settings = RenderedConfig("synthetic", "rooms", batch=2)
+    batch = Rendered(settings, AugmentConfig(), (224, 160), tmp_path / "rooms").batch(np.random.default_rng(0))
     assert (batch["semantic"] == 255).mean() > 0.5
     unlabelled = replace(settings, semantic=False, pairs=False)
-    batch = Streets(unlabelled, AugmentConfig(), (224, 160), tmp_path / "rooms").batch(np.random.default_rng(0))
+    batch = Rendered(unlabelled, AugmentConfig(), (224, 160), tmp_path / "rooms").batch(np.random.default_rng(0))
     assert "semantic" not in batch
     assert batch["depth"].shape == (2, 1, 160, 224) and np.isfinite(batch["depth"]).mean() > 0.5
     with pytest.raises(ConfigError, match="shows rooms, expected streets"):

@@ -1,20 +1,19 @@
-"""Small bags with known ground truth, and a pipeline that answers with known errors."""
+"""Small bags with known ground truth, and answers with known errors."""
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from pathlib import Path
 from types import SimpleNamespace
 
 import cv2
 import numpy as np
+from told_pipeline import Told, plain
 
 from geoseg_ros.bags import BagReader, BagWriter
 from geoseg_ros.camera import PinholeCamera
 from geoseg_ros.egomotion import exponential
 from geoseg_ros.image_messages import encode_image
 from geoseg_ros.labels import CAMVID_11
-from geoseg_ros.perception import Perception
 from geoseg_ros.training.data.odometry import BODY_FROM_OPTICAL
 from geoseg_ros.training.evaluation.bag import judge_bag
 from geoseg_ros.training.evaluation.depth_detail import DepthProtocol
@@ -83,23 +82,6 @@ def write_bag(path: Path, frames: int = 9, child: str = "camera_link", gt: bool 
     return path
 
 
-class Told:
-    """Answers its n-th frame with ``answers[n]``, as a pipeline would."""
-
-    labels = CAMVID_11
-
-    def __init__(self, answers: list[dict]) -> None:
-        self.answers = iter(answers)
-        self.asked: list[tuple[PinholeCamera | None, int, Collection[str]]] = []
-
-    def reset(self) -> None:
-        self.asked.clear()
-
-    def step(self, image, camera, stamp, outputs) -> Perception:
-        self.asked.append((camera, stamp, outputs))
-        return Perception(stamp=stamp, image=image, camera=camera, **next(self.answers))
-
-
 def answer(index: int, depth_scale: float = 1.25, length: float = 0.5) -> dict:
     """Depth too great by a constant factor, steps too short by one, half of the mover, 3 px of flow error."""
     right = truth(index)
@@ -111,10 +93,6 @@ def answer(index: int, depth_scale: float = 1.25, length: float = 0.5) -> dict:
     moved = {} if index == 0 else {"ego_motion": SimpleNamespace(previous_from_current=step), "motion_mask": found}
     depth = np.where(np.isfinite(right["depth"]), right["depth"], 9.0) * depth_scale
     return {"depth": depth.astype(np.float32), "semantic": semantic, "flow": right["flow"] + np.float32([3, 0]), **moved}
-
-
-def plain(items, total, description):
-    return iter(items)
 
 
 def judge(path: Path, answers: list[dict], **options):

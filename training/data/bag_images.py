@@ -27,6 +27,7 @@ from geoseg_ros.training.data.odometry import Track
 from geoseg_ros.training.data.static_frames import body_from_camera, read_static_edges
 
 _AHEAD = 4  # images in work per thread
+_LABEL_ENCODINGS = ("mono8", "8UC1")
 _EARLY = 0.95  # share of the wanted period after which an image counts as due: cameras jitter
 
 
@@ -179,15 +180,15 @@ class BagImages:
     def _labels(self, message: Any, camera: PinholeCamera | None, size: tuple[int, int]) -> np.ndarray:
         """The ids as the image is stored: rectified and resized by nearest values."""
         where = f"{self.path}: topic {self.label_topic}"
+        if message.encoding not in _LABEL_ENCODINGS or (message.width, message.height) != size:
+            raise BagError(
+                f"{where} holds {message.encoding} of {message.width}×{message.height}, expected "
+                f"{' or '.join(_LABEL_ENCODINGS)} of the image's {size[0]}×{size[1]}"
+            )
         try:
             ids = decode_array(message)
         except ImageError as error:
             raise BagError(f"{where}: {error}") from error
-        if ids.dtype != np.uint8 or ids.shape != size[::-1]:
-            raise BagError(
-                f"{where} holds {message.encoding} of {message.width}×{message.height}, expected mono8 or 8UC1 of the image's "
-                f"{size[0]}×{size[1]}"
-            )
         if camera is not None:
             ids = rectified_ids(ids, camera)
         return ids if size == self.size else cv2.resize(ids, self.size, interpolation=cv2.INTER_NEAREST_EXACT)

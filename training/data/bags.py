@@ -155,9 +155,11 @@ class Bag(Source):
             topic = self.config.label_topic or TRUTH["semantic"]
             raise BagError(f"{path}: no image has labels of equal stamp on {topic}, expected some")
         labels = label_set(self.config.labels)
-        ids = checked_ids(bag.labels, f"{path}: its labels", labels, self.config.void)
+        images = zip(bag.labels, bag.stamps, strict=True)
+        where = f"{path}: the label image at"
+        ids = [checked_ids(image, f"{where} {stamp / 1e9:.3f} s", labels, self.config.void) for image, stamp in images]
         warn_of_absent_classes(str(path), ids, labels)
-        return ids
+        return np.stack(ids)
 
     def __len__(self) -> int:
         return sum(map(len, self._examples))

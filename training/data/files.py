@@ -35,9 +35,21 @@ def read_image(path: Path) -> np.ndarray:
 
 def read_label(path: Path) -> np.ndarray:
     """A label image as H×W uint8 ids."""
+    return as_ids(stored_label(path), path)
+
+
+def stored_label(path: Path) -> np.ndarray:
+    """A label image as it is stored, H×W or H×W×C of any type, colours in the order blue, green, red."""
+    if not path.is_file():  # OpenCV would print a warning of its own
+        raise ConfigError(f"the label image {path} is missing")
     label = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
     if label is None:
-        raise ConfigError(f"the label image {path} is missing or cannot be decoded")
+        raise ConfigError(f"the label image {path} cannot be decoded")
+    return label
+
+
+def as_ids(label: np.ndarray, path: Path) -> np.ndarray:
+    """The label image of ``path`` if it is H×W uint8, else ConfigError."""
     if label.ndim != 2 or label.dtype != np.uint8:
         raise ConfigError(
             f"the label image {path} is {label.dtype} {label.shape}, expected 8-bit ids in one channel"

@@ -34,7 +34,8 @@ def read_labelled(
     image = files.read_image(image_path)
     ids = read_label_ids(label_path, labels, void)
     if ids.shape != image.shape[:2]:
-        raise ConfigError(f"{label_path} is {ids.shape[::-1]}, its image {image.shape[1::-1]} (width, height)")
+        found, expected = (f"{width}×{height}" for height, width in (ids.shape, image.shape[:2]))
+        raise ConfigError(f"{label_path} is {found}, expected {expected} as its image {image_path}")
     return image, ids
 
 
@@ -44,15 +45,17 @@ def read_label_ids(path: Path, labels: LabelSet, void: Collection[int] = ()) -> 
     A picture of three or four channels (an indexed PNG is one, once decoded) is read by the palette; black that is no class's
     colour is IGNORE. ConfigError names file and found ids or colour where the label set has them not.
     """
-    stored = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
-    if stored is not None and stored.dtype == np.uint8 and stored.ndim == 3:
+    stored = files.stored_label(path)
+    if stored.dtype == np.uint8 and stored.ndim == 3:
         return _ids_of_colours(np.ascontiguousarray(stored[..., 2::-1]), path, labels)
-    return checked_ids(files.read_label(path), str(path), labels, void)
+    return checked_ids(files.as_ids(stored, path), str(path), labels, void)
 
 
 def checked_ids(ids: np.ndarray, what: str, labels: LabelSet, void: Collection[int] = ()) -> np.ndarray:
     """Ids H×W uint8 with those of ``void`` and the label set's own ignored one as IGNORE; ConfigError names ``what`` and the
-    ids that are neither a class nor ignored."""
+    ids that are neither a class nor ignored, or an impossible id of ``void``."""
+    if impossible := [i for i in void if not 0 <= i <= 255]:
+        raise ConfigError(f"void is {impossible[0]}, expected ids from 0 to 255")
     classes, ignored = len(labels.names), {IGNORE, labels.ignore, *void}
     counts = np.bincount(ids.ravel(), minlength=256)
     wrong = [i for i in np.flatnonzero(counts).tolist() if i >= classes and i not in ignored]
@@ -99,10 +102,13 @@ def _codes(colours: np.ndarray) -> np.ndarray:
 
 
 def warn_of_absent_classes(what: str, label_maps: Iterable[np.ndarray], labels: LabelSet) -> None:
-    """Say on stderr which classes no pixel of the label maps has: a model cannot learn them, or be judged on them, here."""
+    """Say on stderr which classes no pixel of the label maps has: a model cannot learn them here. ConfigError where there is
+    no pixel of any class."""
     counts = np.zeros(256, np.int64)
     for ids in label_maps:
         counts += np.bincount(ids.ravel(), minlength=256)
     absent = [name for name, count in zip(labels.names, counts) if not count]
+    if len(absent) == len(labels.names):
+        raise ConfigError(f"{what} has no pixel of a class of {labels.name}, expected some of {', '.join(absent)}")
     if absent:
         say(f"warning: {what} never shows {', '.join(absent)} of {labels.name}")

@@ -20,7 +20,7 @@ from geoseg_ros.training.schema import nearest, parse
 CPU = torch.device("cpu")
 _PACKAGE = "geoseg_ros.training.data"
 _SOURCES = {  # kind: module, class with its settings in CLASSConfig; modules load when a recipe asks for them
-    "synthetic": ("streets", "Streets"),
+    "synthetic": ("rendered", "Rendered"),
     "posed_folder": ("folders", "PosedFolder"),
     "labelled_folder": ("folders", "LabelledFolder"),
     "video_clip": ("folders", "Clip"),

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 
-from geoseg_ros.errors import ConfigError
 from geoseg_ros.labels import CAMVID_11, LabelSet, categories_of, union_map
 from geoseg_ros.perception import Perception
 from geoseg_ros.report import Section
@@ -134,9 +133,6 @@ def labelled_folder(bench: Bench, labels: LabelSet, void: Collection[int] = (), 
     ``clip``: the images are successive frames in the order of their names; their temporal consistency is judged as well.
     ConfigError names a file that cannot be judged, or says that the relation of the label sets is not known.
     """
-    wrong = [i for i in void if not 0 <= i <= IGNORE]
-    if wrong:
-        raise ConfigError(f"void is {wrong[0]}, expected ids from 0 to {IGNORE}")
     pairs = bench.limited(labelled_images(bench.data))
     result = _judge_images(bench, pairs, labels, void, bench.data.name, None, clip)
     protocol = f"{bench.data}: labels of {labels.name}, one confusion matrix over all labelled pixels."

@@ -17,6 +17,7 @@ from geoseg_ros.ground_truth import truth_topics
 from geoseg_ros.image_messages import decode_array
 from geoseg_ros.labels import LabelSet
 from geoseg_ros.output_bag import LABEL_INFO_TYPE
+from geoseg_ros.training.data.source import IGNORE
 
 ENCODINGS = {
     "semantic": ("mono8", "8UC1", "mono16"),
@@ -68,6 +69,7 @@ class TruthImages:
             found, expected = (f"{width}×{height}" for height, width in (array.shape[:2], shape))
             raise ImageError(f"size is {found}, expected {expected} as the image")
         if name == "semantic":
+            array = np.where(array == IGNORE, self._labels.ignore, array).astype(array.dtype)
             unknown = array[(array >= len(self._labels.names)) & (array != self._labels.ignore)]
             if unknown.size:
                 expected = f"0 to {len(self._labels.names) - 1} or {self._labels.ignore}"

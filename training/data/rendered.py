@@ -1,4 +1,4 @@
-"""The source of synthetic streets and rooms: image pairs with every ground truth, rendered beforehand to a folder."""
+"""The source of rendered sequences, synthetic streets or rooms: image pairs with every ground truth, read from a folder."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from geoseg_ros.training.data.synthetic.dataset import StoredFrame, SyntheticDat
 
 
 @dataclass(frozen=True)
-class StreetsConfig(PairConfig):
+class RenderedConfig(PairConfig):
     """A folder written by training/data/synthetic/dataset.py; without ``pairs`` its single frames. ``semantic``: false leaves
     its labels out, as rooms want it: people are all that they label, and nothing there is known not to be one."""
 
@@ -24,7 +24,7 @@ class StreetsConfig(PairConfig):
     semantic: bool = True
 
 
-class Streets(Source):
+class Rendered(Source):
     """Pairs with image, previous, K, depth, semantic (camvid_11; in rooms people alone, all else 255, ignored), flow, motion
     and previous_from_current; or single frames with image, K, depth and semantic.
 
@@ -33,7 +33,7 @@ class Streets(Source):
     """
 
     def __init__(
-        self, config: StreetsConfig, augmentation: AugmentConfig, size: tuple[int, int], path: Path
+        self, config: RenderedConfig, augmentation: AugmentConfig, size: tuple[int, int], path: Path
     ) -> None:
         super().__init__(config, augmentation, size)
         self._dataset = SyntheticDataset(path)
