@@ -34,13 +34,11 @@ from geoseg_ros.training.config import Recipe
 from geoseg_ros.training.data.source import Source
 from geoseg_ros.training.losses.jaccard import semantic_jaccard_loss
 from geoseg_ros.training.losses.segmentation import cross_entropy, median_frequency_weights, ohem_cross_entropy
-from geoseg_ros.training.schema import convert, parse
+from geoseg_ros.training.schema import parse
 from geoseg_ros.training.tasks import DATA_LICENCE, Batch, register_task
 from geoseg_ros.training.tasks.guidance import GuidanceConfig
+from geoseg_ros.training.tasks.input_size import input_size, network_settings
 from geoseg_ros.training.tasks.source_labels import SourceLabels
-
-TASK_KEYS = ("name", "input_size")
-"""Keys of the recipe's ``network`` that are not the network's own."""
 
 
 @dataclass(frozen=True)
@@ -92,13 +90,9 @@ class SegmentationTask:
         self.loss = parse(self.loss_type, recipe.loss, "loss")
         self.labels: LabelSet = label_set(self.loss.labels)
         self.architecture: str = recipe.network.get("name", "bisenet")
-        size = recipe.network.get("input_size", recipe.crop)
-        self.input_size: tuple[int, int] = convert(tuple[int, int], size, "network: input_size")
-        if min(self.input_size) < STRIDE:
-            raise ConfigError(f"network: input_size is {list(self.input_size)}, expected at least {STRIDE} pixels each")
-        settings = {key: value for key, value in recipe.network.items() if key not in TASK_KEYS}
+        self.input_size = input_size(recipe)
         classes = len(self.labels.names)
-        self.network: nn.Module = create_network(self.architecture, {**settings, "classes": classes})
+        self.network: nn.Module = create_network(self.architecture, {**network_settings(recipe), "classes": classes})
         self.source_labels = SourceLabels(self.labels, recipe.data)
         self.autocast: Callable[[], AbstractContextManager[Any]] = contextlib.nullcontext
         self.class_weights: Tensor | None = None

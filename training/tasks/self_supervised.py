@@ -34,6 +34,7 @@ from geoseg_ros.training.losses.smoothness import mean_normalise, multi_scale_sm
 from geoseg_ros.training.schema import parse
 from geoseg_ros.training.tasks import DATA_LICENCE, Batch, register_task
 from geoseg_ros.training.tasks.depth_and_pose import CURRENT, SOURCES, Data, Prediction, depth_and_pose
+from geoseg_ros.training.tasks.input_size import input_size, network_settings
 from geoseg_ros.training.tasks.learned_camera import describe_learned_camera, learned_camera
 from geoseg_ros.training.tasks.mask_network import MaskNetwork
 from geoseg_ros.training.tasks.reprojection import Frame, Rule, full_size_depths, reprojection, synthesise
@@ -109,7 +110,10 @@ class SelfSupervisedLoss:
 
 @register_task("self_supervised")
 class SelfSupervisedTask:
-    """Trains ``monodepth`` (``network.name``, the default) or ``perception`` by view synthesis; see the module's text."""
+    """Trains ``monodepth`` (``network.name``, the default) or ``perception`` by view synthesis; see the module's text.
+
+    ``network.input_size`` [width, height] is the size that the model file asks for at run time, by default the crop.
+    """
 
     def __init__(self, recipe: Recipe) -> None:
         if any(side % STRIDE for side in recipe.crop):
@@ -117,8 +121,8 @@ class SelfSupervisedTask:
         self.recipe = recipe
         self.loss = parse(SelfSupervisedLoss, recipe.loss, "loss")
         self.architecture = recipe.network.get("name", "monodepth")
-        settings = {key: value for key, value in recipe.network.items() if key != "name"}
-        self.network: nn.Module = create_network(self.architecture, settings)
+        self.input_size = input_size(recipe)
+        self.network: nn.Module = create_network(self.architecture, network_settings(recipe))
         self.model = depth_and_pose(
             self.network, self.loss.scales, self.loss.poses == "learned", self.loss.hide_intrinsics
         )
@@ -256,7 +260,7 @@ class SelfSupervisedTask:
             architecture=self.architecture,
             config=asdict(self.network.config),
             labels=CAMVID_11,
-            input_size=self.recipe.crop,
+            input_size=self.input_size,
             camera=camera,
             provenance=provenance,
             licence=DATA_LICENCE,
