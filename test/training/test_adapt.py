@@ -9,9 +9,11 @@ import torch
 
 from geoseg_ros.backends.loading import load_network
 from geoseg_ros.errors import ConfigError
+from geoseg_ros.training.config import load_recipe
+from geoseg_ros.training.tasks import create_task
 from geoseg_ros.training.tasks.depth_and_pose import follow_depth
 from geoseg_ros.training.tasks.teacher import Teacher
-from triplet_examples import WIDTH, perception_task, reached, save_teacher, triplet
+from triplet_examples import HEIGHT, WIDTH, perception_task, reached, save_teacher, triplet
 
 @pytest.mark.parametrize(
     "loss, parts",
@@ -101,6 +103,31 @@ def test_drift_from_the_teachers_depth_is_told_by_scale_and_shape(tmp_path, monk
     right[WIDTH // 2 :] = 2.0
     assert drift(right) == pytest.approx((squared / 4, squared / 4), abs=1e-5)
     assert seen[0][0] is data["image_clean"] and seen[0][1] is data["previous_clean"]
+
+
+def test_the_teachers_scale_holds_where_odometry_says_none(tmp_path, monkeypatch):
+    """Of two examples the first knows how far it drove: only the second's depth, a third of the teacher's, has drifted."""
+    teacher = save_teacher(tmp_path / "teacher.safetensors")
+    trained = perception_task({"scales": 1, "teacher": teacher, "velocity": 0.1, "scale_drift": 1.0})
+    data = triplet()
+    trained.network.eval()
+    found = trained._predict("drive", data)[1]["image"].depths[0].detach()
+    monkeypatch.setattr(trained.teacher, "depth", lambda *_: 3 * found)
+    for source in ("previous", "next"):
+        del data[f"{source}_from_current"]
+    drift = math.log(3) ** 2
+    for distances, expected in ((None, drift), ([1.0, math.nan], drift / 2), ([1.0, 2.0], 0.0)):
+        if distances is not None:
+            data |= {f"{source}_distance": torch.tensor(distances) for source in ("previous", "next")}
+        _, scalars = trained.step({"drive": data}, 0)
+        assert scalars["drive/scale_drift"].item() == pytest.approx(expected, abs=1e-5)
+        assert scalars["drive/shape_drift"].item() == pytest.approx(0, abs=1e-5)
+        assert (scalars["drive/velocity"] > 0) == (distances is not None)
+
+
+def test_an_adapted_model_runs_at_the_size_of_the_recipe_not_of_its_crops():
+    recipe = load_recipe("adapt", [f"crop=[{WIDTH}, {HEIGHT}]", "loss={scales: 1}"])
+    assert create_task("self_supervised", recipe).bundle({}).input_size == (640, 192)
 
 
 def test_the_teacher_sees_depth_in_two_frames(tmp_path):

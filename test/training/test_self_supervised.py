@@ -31,7 +31,7 @@ SYSTEMS = {
     "known_pose": (PHOTOMETRIC, DEPTH_PARTS),
     "semantic_exclusion": (PHOTOMETRIC, DEPTH_PARTS | POSE_PARTS),
     "segdepth": (PHOTOMETRIC | {"boundary"}, DEPTH_PARTS | POSE_PARTS | {"mask_network"}),
-    "adapt": (PHOTOMETRIC | {"scale_drift", "shape_drift"}, DEPTH_PARTS | {"depth_head", "pose_head"}),
+    "adapt": (PHOTOMETRIC | {"velocity", "scale_drift", "shape_drift"}, DEPTH_PARTS | {"depth_head", "pose_head"}),
 }
 
 

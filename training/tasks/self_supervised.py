@@ -51,8 +51,9 @@ class SelfSupervisedLoss:
     disparity, each at full size when compared (Monodepth2). ``both_directions``: every source is also synthesised from the
     frame. ``poses``: the network's, or those that the data gives. ``hide_intrinsics``: the network's camera is used even where
     the data knows it. ``teacher``: a ``perception`` model file, or ``default``; ``exclude`` leaves out what it calls of a dynamic
-    class, or moving by itself; ``scale_drift`` holds the scale of depth to the teacher's, ``shape_drift`` all else of it, where
-    the photometric error does not object. ``velocity`` grows over its first ``velocity_ramp`` steps.
+    class, or moving by itself; ``scale_drift`` holds the scale of depth to the teacher's, where ``velocity`` does not hold it to
+    odometry; ``shape_drift`` holds all else of it, where the photometric error does not object. ``velocity`` grows over its first
+    ``velocity_ramp`` steps.
     """
 
     error: Literal["ssim_l1", "l1"] = "ssim_l1"
@@ -193,18 +194,23 @@ class SelfSupervisedTask:
             velocity = [velocity_loss(poses[s], self._distance(name, data, s)) for s in sources]
             losses["velocity"] = torch.stack(velocity).mean()
         if loss.holds_depth:
-            losses.update(self._drift(data, frames[CURRENT].depths[0]))
+            losses.update(self._drift(name, data, frames[CURRENT].depths[0]))
         if loss.boundary:
             losses["boundary"] = self._boundary(data, prediction)
         return losses
 
-    def _drift(self, data: Data, depth: Tensor) -> dict[str, Tensor]:
-        """From the depth that the teacher sees in two frames: of the scale, and of the shape, which is all that is left."""
+    def _drift(self, name: str, data: Data, depth: Tensor) -> dict[str, Tensor]:
+        """From the depth that the teacher sees in two frames: of the scale, where no odometry says it, and of the shape, which is
+        all that is left."""
         other = next(source for source in SOURCES if source in data)
         with self.autocast():
             reference = self.teacher.depth(data[f"{CURRENT}_clean"], data[f"{other}_clean"], data["K"])
+        unscaled = reference
+        if self.loss.velocity:
+            told = self._distance(name, data, other).isfinite().view(-1, 1, 1, 1)
+            unscaled = torch.where(told, torch.nan, reference)
         return {
-            "scale_drift": scale_drift_loss(depth, reference, inverse=False),
+            "scale_drift": scale_drift_loss(depth, unscaled, inverse=False),
             "shape_drift": scale_invariant_loss(depth, reference, inverse=False, variance_focus=1.0),
         }
 
@@ -227,14 +233,18 @@ class SelfSupervisedTask:
         return None
 
     def _distance(self, name: str, data: Data, source: str) -> Tensor:
-        """Metres driven between the frame and a source; from given poses where there is no odometry."""
+        """Metres driven between the frame and a source, NaN unknown; from given poses where there is no odometry."""
         distance, pose = data.get(f"{source}_distance"), data.get(f"{source}_from_current")
-        if distance is None and pose is None:
-            raise ConfigError(
-                f"data.{name}: examples have no {source}_distance, which the velocity loss needs; bags give it for images "
-                "within their nav_msgs/Odometry"
-            )
-        return pose[:, :3, 3].norm(dim=1) if distance is None else distance
+        if distance is not None:
+            return distance
+        if pose is not None:
+            return pose[:, :3, 3].norm(dim=1)
+        if self.loss.scale_drift:
+            return torch.full((len(data["K"]),), torch.nan, device=data["K"].device)
+        raise ConfigError(
+            f"data.{name}: examples have no {source}_distance, which the velocity loss needs; bags give it for images "
+            "within their nav_msgs/Odometry"
+        )
 
     @torch.no_grad()
     def pictures(self, batch: Batch) -> dict[str, np.ndarray]:
