@@ -5,7 +5,8 @@ scale, each trained on the same 800 frames and judged on streets, rooms and driv
 
 As the published systems start from an encoder that knows ImageNet, these start from the installed model's; one starts from
 nothing, and adapt is Monodepth2's losses on the whole installed model. The first row is that model itself, which learned from
-labelled streets as well; the second says of every drive that it goes straight on. Goes on where it was stopped; writes table.md and table.json to the folder.
+labelled streets as well; the second says of every drive that it goes straight on. Goes on where it was stopped; writes table.md
+and table.json to the folder.
 """
 
 from __future__ import annotations
