@@ -162,9 +162,9 @@ def load_recipe(name_or_path: str, overrides: Sequence[str] = ()) -> Recipe:
     return parse(Recipe, raw, f"recipe {path.name}")
 
 
-def with_bags(recipe: Recipe, bags: Sequence[str], crop: tuple[int, int]) -> Recipe:
-    """The recipe on recorded bags (paths or globs, relative ones from the working directory) in place of its data, at that
-    crop: as many examples per step, with a next frame where its data has one."""
+def with_bags(recipe: Recipe, bags: Sequence[str]) -> Recipe:
+    """The recipe on recorded bags (paths or globs, relative ones from the working directory) in place of its data: as many
+    examples per step, with a next frame where its data has one."""
     settings = recipe.data.values()
     source = {
         "kind": "bag",
@@ -172,7 +172,7 @@ def with_bags(recipe: Recipe, bags: Sequence[str], crop: tuple[int, int]) -> Rec
         "batch": sum(source.get("batch", 0) for source in settings),
         "three_frames": any(s.get("frames_per_sample") == 3 or s.get("three_frames", False) for s in settings),
     }
-    return dataclasses.replace(recipe, data={"bags": source}, crop=crop)
+    return dataclasses.replace(recipe, data={"bags": source})
 
 
 def find_recipe(name_or_path: str) -> Path:

@@ -5,10 +5,6 @@ from __future__ import annotations
 import argparse
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from geoseg_ros.training.config import Recipe
 
 HELP = "Train a model from a recipe"
 
@@ -42,12 +38,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Train, or check a recipe with ``--dry-run``."""
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch: threads that spin starve a shared machine
-    from geoseg_ros.training.config import load_recipe
+    from geoseg_ros.training.config import load_recipe, with_bags
+    from geoseg_ros.training.data.bag_shape import in_shape_of
     from geoseg_ros.training.trainer import CHECKPOINT, train
 
     recipe = load_recipe(args.recipe, args.overrides)
     if args.bag:
-        recipe = _on_bags(recipe, args.bag, any(override.startswith("crop=") for override in args.overrides))
+        recipe = with_bags(recipe, args.bag)
+        if not any(override.startswith("crop=") for override in args.overrides):
+            recipe = in_shape_of(args.bag, recipe)
     if args.dry_run:
         from geoseg_ros.training.dry_run import dry_run
 
@@ -57,18 +56,3 @@ def run(args: argparse.Namespace) -> int:
     default = former if args.resume and (former / CHECKPOINT).exists() else Path("runs") / recipe.name
     print(train(recipe, args.out or default, args.resume))
     return 0
-
-
-def _on_bags(recipe: Recipe, bags: list[str], crop_is_given: bool) -> Recipe:
-    """The recipe on these bags; its crop takes the shape of the first one's images, unless it was given."""
-    from geoseg_ros.progress import say
-    from geoseg_ros.training.config import with_bags
-    from geoseg_ros.training.data.bag_shape import crop_of_shape, image_size
-
-    if crop_is_given:
-        return with_bags(recipe, bags, recipe.crop)
-    size = image_size(os.path.abspath(bags[0]), recipe.data_root)
-    crop = crop_of_shape(size, recipe.crop)
-    if crop != recipe.crop:
-        say(f"crop=[{crop[0]},{crop[1]}] for images of {size[0]}×{size[1]}; the recipe's is {list(recipe.crop)}")
-    return with_bags(recipe, bags, crop)

@@ -118,12 +118,12 @@ def test_overrides_leave_the_original_alone():
 def test_bags_take_the_place_of_a_recipes_data(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     recipe = load_recipe("monodepth2", ["data.kitti00.batch=8", "data.more={kind: any, batch: 4}"])
-    on_bags = with_bags(recipe, ["drive", "/data/yard_*"], (256, 192))
+    on_bags = with_bags(recipe, ["drive", "/data/yard_*"])
     assert on_bags.data == {
         "bags": {"kind": "bag", "path": [str(tmp_path / "drive"), "/data/yard_*"], "batch": 12, "three_frames": True}
     }
-    assert on_bags.crop == (256, 192) and differing_keys(on_bags, recipe) == ["crop", "data"]
-    pairs = with_bags(load_recipe("monodepth2", ["data.kitti00.frames_per_sample=2"]), ["drive"], (416, 128))
+    assert differing_keys(on_bags, recipe) == ["data"]
+    pairs = with_bags(load_recipe("monodepth2", ["data.kitti00.frames_per_sample=2"]), ["drive"])
     assert pairs.data["bags"]["three_frames"] is False
 
 

@@ -2,13 +2,27 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
+import os
+from collections.abc import Sequence
 
 from geoseg_ros.networks.encoder import STRIDE
+from geoseg_ros.progress import say
+from geoseg_ros.training.config import Recipe
 from geoseg_ros.training.data.bag_images import BagImages, BagSettings
 from geoseg_ros.training.data.bags import find_bags
 
 _WHOLE = BagSettings(size=None, cover=(1 << 20, 1 << 20))
+
+
+def in_shape_of(bags: Sequence[str], recipe: Recipe) -> Recipe:
+    """The recipe at the crop that suits the images of these bags (paths or globs), whose first bag is asked; says which."""
+    size = image_size(os.path.abspath(bags[0]), recipe.data_root)
+    crop = crop_of_shape(size, recipe.crop)
+    if crop != recipe.crop:
+        say(f"crop=[{crop[0]},{crop[1]}] for images of {size[0]}×{size[1]}; the recipe's is {list(recipe.crop)}")
+    return dataclasses.replace(recipe, crop=crop)
 
 
 def image_size(bag: str, data_root: str) -> tuple[int, int]:
