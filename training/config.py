@@ -70,11 +70,20 @@ class ScheduleConfig:
 
 
 @dataclass(frozen=True)
+class CropStage:
+    """``crop`` (width, height) of the steps before ``until``, a share of the run."""
+
+    until: float
+    crop: tuple[int, int]
+
+
+@dataclass(frozen=True)
 class Recipe:
     """Everything that decides a run's weights, and how it reports.
 
     ``network`` and ``loss`` belong to the task, each entry of ``data`` to the source of its ``kind``.
-    ``crop`` is the (width, height) that every source's images take. ``ema`` is the decay of the averaged
+    ``crop`` is the (width, height) that every source's images take, after the first parts of the run that ``crop_stages`` give
+    other ones: smaller pictures first cost less. ``ema`` is the decay of the averaged
     weights, 0 for none. ``init`` is a file whose weights start the run where names and shapes match: a model file
     (``default``: the installed one), or torchvision's weights of the encoder (.pth, .safetensors). ``statistics_batches``: where
     not 0, batch normalisation's statistics are measured over that many batches and then kept, from ``statistics_from`` on, a
@@ -94,6 +103,7 @@ class Recipe:
     optimizer: OptimizerConfig = OptimizerConfig()
     schedule: ScheduleConfig = ScheduleConfig()
     freeze: tuple[str, ...] = ()
+    crop_stages: tuple[CropStage, ...] = ()
     ema: float = 0.0
     statistics_batches: int = 0
     statistics_from: float = 0.0
@@ -113,8 +123,12 @@ class Recipe:
         for name in ("steps", "log_every", "picture_every", "checkpoint_every"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name} is {getattr(self, name)}, expected at least 1")
-        if min(self.crop) < 1:
-            raise ConfigError(f"crop is {list(self.crop)}, expected [width, height] in pixels")
+        for crop in self.crops:
+            if min(crop) < 1:
+                raise ConfigError(f"crop is {list(crop)}, expected [width, height] in pixels")
+        shares = [0.0, *(stage.until for stage in self.crop_stages), 1.0]
+        if any(earlier >= later for earlier, later in zip(shares, shares[1:])):
+            raise ConfigError(f"crop_stages end at {shares[1:-1]}, expected ascending shares of the run between 0 and 1")
         if not 0 <= self.ema < 1:
             raise ConfigError(f"ema is {self.ema}, expected a decay in 0 … 1, less than 1")
         if self.statistics_batches < 0:
@@ -129,6 +143,15 @@ class Recipe:
             raise ConfigError(f"workers is {self.workers} and seed {self.seed}, expected 0 or more")
         if not self.data:
             raise ConfigError("data names no source, expected at least one")
+
+    @property
+    def crops(self) -> list[tuple[int, int]]:
+        """The crops of the run, in their order."""
+        return [*(stage.crop for stage in self.crop_stages), self.crop]
+
+    def crop_at(self, step: int) -> tuple[int, int]:
+        """The crop of a 0-based step."""
+        return next((stage.crop for stage in self.crop_stages if step < stage.until * self.steps), self.crop)
 
     @property
     def statistics_step(self) -> int | None:

@@ -110,7 +110,9 @@ class Trainer:
         """This process's share of the loader's batches of steps ``first`` … ``steps`` − 1, for :meth:`prepare`."""
         recipe, fabric = self.recipe, self.fabric
         share = (fabric.global_rank, fabric.world_size)
-        return step_batches(self.sources, recipe.seed, first, steps, recipe.workers, *share, fabric.device)
+        return step_batches(
+            self.sources, recipe.seed, first, steps, recipe.workers, *share, fabric.device, recipe.crop_at
+        )
 
     def prepare(self, batch: Batch) -> Batch:
         """The loader's batch as the task takes it: on the device, its colours jittered there (see

@@ -34,6 +34,18 @@ def test_defaults_and_types(recipe_file):
     assert (recipe.name, recipe.crop, recipe.optimizer.name, recipe.ema) == ("small", (64, 32), "adamw", 0.0)
 
 
+def test_the_first_parts_of_a_run_may_have_other_crops(recipe_file):
+    stages = "crop_stages=[{until: 0.25, crop: [32, 16]}, {until: 0.5, crop: [48, 24]}]"
+    recipe = load_recipe(str(recipe_file), [stages])
+    assert [recipe.crop_at(step) for step in (0, 2, 3, 4, 5, 9)] == [(32, 16)] * 2 + [(48, 24)] * 2 + [(64, 32)] * 2
+    assert recipe.crops == [(32, 16), (48, 24), (64, 32)]
+    for until in ("0.5, crop: [8, 8]}, {until: 0.5", "1.0", "0.0"):
+        with pytest.raises(ConfigError, match="crop_stages end at .*, expected ascending shares of the run between 0 and 1"):
+            load_recipe(str(recipe_file), [f"crop_stages=[{{until: {until}, crop: [32, 16]}}]"])
+    with pytest.raises(ConfigError, match=r"crop is \[0, 16\], expected \[width, height\] in pixels"):
+        load_recipe(str(recipe_file), ["crop_stages=[{until: 0.5, crop: [0, 16]}]"])
+
+
 def test_overrides_reach_into_the_recipe(recipe_file):
     overrides = [
         "optimizer.lr=1e-3",

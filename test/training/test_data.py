@@ -285,6 +285,17 @@ def test_a_steps_batch_depends_on_seed_and_step_alone(posed):
     assert not np.array_equal(batch["drive"]["image"], batch["again"]["image"])
 
 
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_step_may_have_a_crop_of_its_own(posed, workers):
+    sources = make_sources(posed_settings(posed))
+    sizes = {0: (16, 8), 1: (16, 8), 2: (24, 16)}
+    batches = list(step_batches(sources, 1, 0, 3, workers, crop_at=sizes.get))
+    for step, batch in enumerate(batches):
+        assert batch["drive"]["image"].shape[-2:] == sizes[step][::-1]
+    own = next(step_batches(sources, 1, 2, 3, workers))["drive"]
+    assert own["image"].shape[-2:] == sources["drive"].size[::-1]
+
+
 @pytest.mark.parametrize(
     "device",
     ["cpu", pytest.param("cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device"))],

@@ -11,7 +11,7 @@ import torch
 from geoseg_ros.backends.loading import load_network
 from geoseg_ros.errors import ConfigError
 from geoseg_ros.networks.posenet import CameraHead
-from geoseg_ros.training.config import RECIPES, Recipe, load_recipe
+from geoseg_ros.training.config import RECIPES, CropStage, Recipe, load_recipe
 from geoseg_ros.training.losses.photometric import l1_error, photometric_error
 from geoseg_ros.training.tasks import create_task
 from geoseg_ros.training.tasks.learned_camera import describe_learned_camera, focal_tolerance
@@ -340,6 +340,8 @@ def test_settings_that_do_not_fit_are_named(loss, network, message):
 
 
 def test_sizes_that_the_encoder_cannot_halve_are_named():
-    recipe = Recipe(task="self_supervised", steps=1, crop=(100, 32), data={"drive": {"kind": "any"}})
-    with pytest.raises(ConfigError, match=r"crop is \[100, 32\], expected multiples of 32"):
-        create_task("self_supervised", recipe)
+    data = {"drive": {"kind": "any"}}
+    stages = (CropStage(0.5, (100, 32)),)
+    for recipe in (Recipe("self_supervised", 1, (100, 32), data), Recipe("self_supervised", 4, (96, 32), data, crop_stages=stages)):
+        with pytest.raises(ConfigError, match=r"crop is \[100, 32\], expected multiples of 32"):
+            create_task("self_supervised", recipe)

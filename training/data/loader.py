@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import cv2
 import numpy as np
@@ -18,6 +18,7 @@ from geoseg_ros.training.data.source import Source
 from geoseg_ros.training.schema import nearest, parse
 
 CPU = torch.device("cpu")
+CropAt = Callable[[int], tuple[int, int]]
 _PACKAGE = "geoseg_ros.training.data"
 _SOURCES = {  # kind: module, class with its settings in CLASSConfig; modules load when a recipe asks for them
     "synthetic": ("rendered", "Rendered"),
@@ -48,9 +49,12 @@ def create_sources(recipe: Recipe) -> dict[str, Source]:
 
 
 class StepDataset(Dataset):
-    """Map-style data set over training steps: item s is {source name: {key: tensor}} of step s."""
+    """Map-style data set over training steps: item s is {source name: {key: tensor}} of step s, at the crop that ``crop_at``
+    says of it (default: each source's own)."""
 
-    def __init__(self, sources: dict[str, Source], seed: int, steps: int, rank: int = 0, world: int = 1) -> None:
+    def __init__(
+        self, sources: dict[str, Source], seed: int, steps: int, rank: int = 0, world: int = 1, crop_at: CropAt | None = None
+    ) -> None:
         for name, source in sources.items():
             if source.config.batch < world:
                 raise ConfigError(f"data.{name}: batch is {source.config.batch}, expected at least one per process ({world})")
@@ -58,6 +62,7 @@ class StepDataset(Dataset):
         self._seed = seed
         self._steps = steps
         self._share = (rank, world)
+        self._crop_at = crop_at
 
     def __len__(self) -> int:
         return self._steps
@@ -66,7 +71,9 @@ class StepDataset(Dataset):
         result = {}
         for index, (name, source) in enumerate(self._sources.items()):
             rng = np.random.default_rng([self._seed, step, index])
-            result[name] = {key: torch.from_numpy(value) for key, value in source.batch(rng, *self._share).items()}
+            size = source.size if self._crop_at is None else self._crop_at(step)
+            batch = source.batch(rng, *self._share, size)
+            result[name] = {key: torch.from_numpy(value) for key, value in batch.items()}
         return result
 
 
@@ -79,12 +86,13 @@ def step_batches(
     rank: int = 0,
     world: int = 1,
     device: torch.device = CPU,
+    crop_at: CropAt | None = None,
 ) -> Iterator[dict[str, dict[str, Tensor]]]:
-    """The share of process ``rank`` of ``world`` in the batches of steps ``first`` … ``steps`` − 1, prepared by
-    ``workers`` processes (0: in this one). They lie on the CPU, for a CUDA ``device`` in page-locked memory, from which
+    """The share of process ``rank`` of ``world`` in the batches of steps ``first`` … ``steps`` − 1, at the crops that ``crop_at``
+    says (default: each source's own), prepared by ``workers`` processes (0: in this one). They lie on the CPU, for a CUDA ``device`` in page-locked memory, from which
     :func:`~geoseg_ros.training.data.jitter.prepare_examples` copies without waiting."""
     loader = DataLoader(
-        StepDataset(sources, seed, steps, rank, world),
+        StepDataset(sources, seed, steps, rank, world, crop_at),
         batch_size=None,
         sampler=range(first, steps),
         num_workers=workers,

@@ -106,15 +106,17 @@ class Source(ABC):
         """Give every example of a source of labelled images its depth by ``guide``; False, and nothing, for other sources."""
         return False
 
-    def batch(self, rng: np.random.Generator, rank: int = 0, world: int = 1) -> dict[str, np.ndarray]:
-        """A batch of ``config.batch`` augmented examples (keys and shapes above).
+    def batch(
+        self, rng: np.random.Generator, rank: int = 0, world: int = 1, size: tuple[int, int] | None = None
+    ) -> dict[str, np.ndarray]:
+        """A batch of ``config.batch`` augmented examples (keys and shapes above) of ``size`` (default: the source's own).
 
         Of ``world`` processes that share a step, number ``rank`` gets every world-th example: each example has its own
         random numbers, so that the processes together see what one alone would.
         """
         samples = []
         for generator in rng.spawn(self.config.batch)[rank::world]:
-            samples.append(augment(self.raw_sample(generator), self.size, self.augmentation, generator))
+            samples.append(augment(self.raw_sample(generator), size or self.size, self.augmentation, generator))
         return {key: np.stack([sample[key] for sample in samples]) for key in samples[0]}
 
     def summary(self) -> str:

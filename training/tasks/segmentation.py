@@ -28,7 +28,6 @@ from geoseg_ros.colorize import colorize_semantic
 from geoseg_ros.errors import ConfigError
 from geoseg_ros.labels import LabelSet, label_set
 from geoseg_ros.networks import create_network
-from geoseg_ros.networks.encoder import STRIDE
 from geoseg_ros.networks.segmenter import Segmentation
 from geoseg_ros.training.config import Recipe
 from geoseg_ros.training.data.source import Source
@@ -37,7 +36,7 @@ from geoseg_ros.training.losses.segmentation import cross_entropy, median_freque
 from geoseg_ros.training.schema import parse
 from geoseg_ros.training.tasks import DATA_LICENCE, Batch, register_task
 from geoseg_ros.training.tasks.guidance import GuidanceConfig
-from geoseg_ros.training.tasks.input_size import input_size, network_settings
+from geoseg_ros.training.tasks.sizes import check_crops, input_size, network_settings
 from geoseg_ros.training.tasks.source_labels import SourceLabels
 
 
@@ -84,8 +83,7 @@ class SegmentationTask:
     loss_type: type[SegmentationLoss] = SegmentationLoss
 
     def __init__(self, recipe: Recipe) -> None:
-        if any(side % STRIDE for side in recipe.crop):
-            raise ConfigError(f"crop is {list(recipe.crop)}, expected multiples of {STRIDE}")
+        check_crops(recipe)
         self.recipe = recipe
         self.loss = parse(self.loss_type, recipe.loss, "loss")
         self.labels: LabelSet = label_set(self.loss.labels)

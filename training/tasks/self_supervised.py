@@ -24,7 +24,6 @@ from geoseg_ros.colorize import colorize_depth
 from geoseg_ros.errors import ConfigError
 from geoseg_ros.labels import CAMVID_11
 from geoseg_ros.networks import create_network
-from geoseg_ros.networks.encoder import STRIDE
 from geoseg_ros.projection import invert_pose
 from geoseg_ros.training.config import Recipe
 from geoseg_ros.training.losses.boundary import boundary_loss, boundary_weights
@@ -34,7 +33,7 @@ from geoseg_ros.training.losses.smoothness import mean_normalise, multi_scale_sm
 from geoseg_ros.training.schema import parse
 from geoseg_ros.training.tasks import DATA_LICENCE, Batch, register_task
 from geoseg_ros.training.tasks.depth_and_pose import CURRENT, SOURCES, Data, Prediction, depth_and_pose
-from geoseg_ros.training.tasks.input_size import input_size, network_settings
+from geoseg_ros.training.tasks.sizes import check_crops, input_size, network_settings
 from geoseg_ros.training.tasks.learned_camera import describe_learned_camera, learned_camera
 from geoseg_ros.training.tasks.mask_network import MaskNetwork
 from geoseg_ros.training.tasks.reprojection import Frame, Rule, full_size_depths, reprojection, synthesise
@@ -117,8 +116,7 @@ class SelfSupervisedTask:
     """
 
     def __init__(self, recipe: Recipe) -> None:
-        if any(side % STRIDE for side in recipe.crop):
-            raise ConfigError(f"crop is {list(recipe.crop)}, expected multiples of {STRIDE}")
+        check_crops(recipe)
         self.recipe = recipe
         self.loss = parse(SelfSupervisedLoss, recipe.loss, "loss")
         self.architecture = recipe.network.get("name", "monodepth")

@@ -1,4 +1,5 @@
-"""The size of images that a model file asks for at run time: a key of the recipe's ``network`` that is not the network's own."""
+"""Sizes of images that a recipe names: those of training must suit the encoder; that of run time is a key of ``network`` which
+is not the network's own."""
 
 from __future__ import annotations
 
@@ -9,6 +10,13 @@ from geoseg_ros.training.schema import convert
 
 TASK_KEYS = ("name", "input_size")
 """Keys of the recipe's ``network`` that a task reads itself."""
+
+
+def check_crops(recipe: Recipe) -> None:
+    """ConfigError unless the encoder can halve every crop of the run."""
+    for crop in recipe.crops:
+        if any(side % STRIDE for side in crop):
+            raise ConfigError(f"crop is {list(crop)}, expected multiples of {STRIDE}")
 
 
 def input_size(recipe: Recipe) -> tuple[int, int]:
