@@ -20,7 +20,7 @@ def in_shape_of(bags: Sequence[str], recipe: Recipe) -> Recipe:
     """The recipe at the crop that suits the images of these bags (paths or globs), whose first bag is asked; says which."""
     size = image_size(os.path.abspath(bags[0]), recipe.data_root)
     crop = crop_of_shape(size, recipe.crop)
-    if crop != recipe.crop:
+    if crop != recipe.crop and os.environ.get("RANK", "0") == "0":  # torchrun's first process
         say(f"crop=[{crop[0]},{crop[1]}] for images of {size[0]}×{size[1]}; the recipe's is {list(recipe.crop)}")
     return dataclasses.replace(recipe, crop=crop)
 
