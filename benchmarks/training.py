@@ -30,6 +30,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))  # the checkout that this file is of, not an installed one
 PUBLIC_LOOP = Path(__file__).with_name("public_monodepth2.py")
 PUBLIC_NETWORK = (
+    "init=null",
     "network.encoder=resnet18",
     "network.pose_encoder=resnet18",
     "network.decoder_widths=[16, 32, 64, 128, 256]",
