@@ -83,11 +83,10 @@ class Recipe:
 
     ``network`` and ``loss`` belong to the task, each entry of ``data`` to the source of its ``kind``.
     ``crop`` is the (width, height) that every source's images take, after the first parts of the run that ``crop_stages`` give
-    other ones: smaller pictures first cost less. ``ema`` is the decay of the averaged
-    weights, 0 for none. ``init`` is a file whose weights start the run where names and shapes match: a model file
-    (``default``: the installed one), or torchvision's weights of the encoder (.pth, .safetensors). ``statistics_batches``: where
-    not 0, batch normalisation's statistics are measured over that many batches and then kept, from ``statistics_from`` on, a
-    share of the run (training/statistics.py). ``keep_statistics`` keeps those of ``init`` from the first step on instead: those of
+    other ones: smaller pictures first cost less. ``ema`` is the decay of the averaged weights, 0 for none. ``init`` is a file whose
+    weights start the run where names and shapes match: a model file (``default``: the installed one), or torchvision's weights of
+    the encoder (.pth, .safetensors). ``statistics_batches``: where not 0, batch normalisation's statistics are measured over that
+    many batches and then kept, from ``statistics_from`` on, a share of the run (training/statistics.py). ``keep_statistics`` keeps those of ``init`` from the first step on instead: those of
     one robot's pictures would normalise away what makes its scenes nearer or farther than others.
     """
 

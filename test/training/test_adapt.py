@@ -15,6 +15,7 @@ from geoseg_ros.training.tasks.depth_and_pose import follow_depth
 from geoseg_ros.training.tasks.teacher import Teacher
 from triplet_examples import HEIGHT, WIDTH, perception_task, reached, save_teacher, triplet
 
+
 @pytest.mark.parametrize(
     "loss, parts",
     [

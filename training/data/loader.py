@@ -71,8 +71,7 @@ class StepDataset(Dataset):
         result = {}
         for index, (name, source) in enumerate(self._sources.items()):
             rng = np.random.default_rng([self._seed, step, index])
-            size = source.size if self._crop_at is None else self._crop_at(step)
-            batch = source.batch(rng, *self._share, size)
+            batch = source.batch(rng, *self._share, self._crop_at and self._crop_at(step))
             result[name] = {key: torch.from_numpy(value) for key, value in batch.items()}
         return result
 
@@ -89,8 +88,11 @@ def step_batches(
     crop_at: CropAt | None = None,
 ) -> Iterator[dict[str, dict[str, Tensor]]]:
     """The share of process ``rank`` of ``world`` in the batches of steps ``first`` … ``steps`` − 1, at the crops that ``crop_at``
-    says (default: each source's own), prepared by ``workers`` processes (0: in this one). They lie on the CPU, for a CUDA ``device`` in page-locked memory, from which
-    :func:`~geoseg_ros.training.data.jitter.prepare_examples` copies without waiting."""
+    says (default: each source's own), prepared by ``workers`` processes (0: in this one).
+
+    They lie on the CPU, for a CUDA ``device`` in page-locked memory, from which
+    :func:`~geoseg_ros.training.data.jitter.prepare_examples` copies without waiting.
+    """
     loader = DataLoader(
         StepDataset(sources, seed, steps, rank, world, crop_at),
         batch_size=None,

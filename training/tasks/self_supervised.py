@@ -33,10 +33,10 @@ from geoseg_ros.training.losses.smoothness import mean_normalise, multi_scale_sm
 from geoseg_ros.training.schema import parse
 from geoseg_ros.training.tasks import DATA_LICENCE, Batch, register_task
 from geoseg_ros.training.tasks.depth_and_pose import CURRENT, SOURCES, Data, Prediction, depth_and_pose
-from geoseg_ros.training.tasks.sizes import check_crops, input_size, network_settings
 from geoseg_ros.training.tasks.learned_camera import describe_learned_camera, learned_camera
 from geoseg_ros.training.tasks.mask_network import MaskNetwork
 from geoseg_ros.training.tasks.reprojection import Frame, Rule, full_size_depths, reprojection, synthesise
+from geoseg_ros.training.tasks.sizes import check_crops, input_size, network_settings
 from geoseg_ros.training.tasks.teacher import Teacher
 
 MASK_NETWORK = "mask_network"
