@@ -14,7 +14,7 @@ biweight of the Mahalanobis distance; its scale follows the nearest 30 % of the 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -73,6 +73,12 @@ class PoseEstimate:
     covariance: np.ndarray
     inlier_ratio: float
     residual: float
+
+    def scaled(self, factor: float) -> PoseEstimate:
+        """The same motion with lengths in units of 1/``factor``."""
+        pose, stretch = self.previous_from_current.copy(), np.array([factor] * 3 + [1.0] * 3)
+        pose[:3, 3] *= factor
+        return replace(self, previous_from_current=pose, covariance=self.covariance * np.outer(stretch, stretch))
 
 
 def refine_pose(

@@ -23,6 +23,7 @@ from geoseg_ros.perception import ALL_OUTPUTS, EgoMotion, Perception
 from geoseg_ros.projection import rigid_flow
 from geoseg_ros.road_plane import road_ids
 from geoseg_ros.scale import MetricScale, Scale, check_camera_height
+from geoseg_ros.scale_drift import ScaleDrift
 
 __all__ = ["ALL_OUTPUTS", "EgoMotion", "Perception", "Pipeline", "network_size"]
 
@@ -86,6 +87,7 @@ class Pipeline:
         self._stamp: int | None = None
         self._camera: PinholeCamera | tuple[int, int] | None = None
         self.scale = MetricScale(self.metric, self._camera_height)
+        self._drift = ScaleDrift()
 
     def warm_up(self, width: int, height: int, camera: PinholeCamera | None = None) -> None:
         """Run two blank frames of this size so that the first real one is not slow; without a camera with some other."""
@@ -153,6 +155,9 @@ class Pipeline:
         if raw.previous_from_current is not None:
             estimate = self._ego_pose(raw, depth, network_camera, classes)
         clock.lap("ego_motion")
+        if depth is not None:
+            steady = self._steady_scale(depth, network_camera, estimate, classes, dt)
+            depth, estimate = depth * np.float32(steady), estimate and estimate.scaled(steady)
         result.scale = self._metric_scale(estimate, None if speed is None else abs(speed) * dt, depth, classes)
         if estimate is not None and "ego_motion" in outputs:
             result.ego_motion = _ego_motion(estimate, dt, result.scale)
@@ -165,7 +170,7 @@ class Pipeline:
             result.flow = _published_flow(raw.flow, shape)
         clock.lap("flow")
         if "motion" in outputs and estimate is not None:
-            self._fill_motion(result, raw, network_camera, estimate, classes)
+            self._fill_motion(result, raw, depth, network_camera, estimate, classes)
         clock.lap("motion")
         result.timings = clock.laps
         return result
@@ -199,6 +204,19 @@ class Pipeline:
             weights=None if classes is None else 1.0 - self._dynamic[classes].astype(np.float32),
         )
 
+    def _steady_scale(
+        self,
+        depth: np.ndarray,
+        camera: PinholeCamera,
+        estimate: PoseEstimate | None,
+        classes: np.ndarray | None,
+        dt: float,
+    ) -> float:
+        """What makes this frame's lengths those of the frames before."""
+        still = np.ones(depth.shape, bool) if classes is None else ~self._dynamic[classes]
+        pose = None if estimate is None else estimate.previous_from_current
+        return self._drift.update(depth, camera.matrix, pose, still, dt)
+
     def _metric_scale(
         self,
         estimate: PoseEstimate | None,
@@ -225,6 +243,7 @@ class Pipeline:
         self,
         result: Perception,
         raw: PerceptionOutput,
+        depth: np.ndarray,
         camera: PinholeCamera,
         estimate: PoseEstimate,
         classes: np.ndarray,
@@ -238,7 +257,8 @@ class Pipeline:
             mask = probability > 0.5
         else:
             pose = torch.from_numpy(estimate.previous_from_current).float()[None]
-            rigid, _ = rigid_flow(raw.depth.float().cpu(), torch.from_numpy(camera.matrix).float()[None], pose)
+            matrix = torch.from_numpy(camera.matrix).float()[None]
+            rigid, _ = rigid_flow(torch.from_numpy(depth)[None, None], matrix, pose)
             rotation = estimate.previous_from_current[:3, :3]
             at_infinity = camera.matrix @ rotation @ np.linalg.inv(camera.matrix)
             probability, mask = segment_motion(
@@ -262,12 +282,10 @@ class _Stopwatch:
 
 def _ego_motion(estimate: PoseEstimate, dt: float, scale: Scale) -> EgoMotion:
     """The estimate as a velocity in metres, its covariance as wide as the scale is uncertain."""
-    pose = estimate.previous_from_current.copy()
-    pose[:3, 3] *= scale.factor
+    estimate = estimate.scaled(scale.factor)
+    pose = estimate.previous_from_current
     linear, angular = twist(pose, dt)
     covariance = estimate.covariance / dt**2
-    covariance[:3] *= scale.factor
-    covariance[:, :3] *= scale.factor
     if scale.known:
         covariance[:3, :3] += scale.relative_std**2 * np.outer(linear, linear)
     else:

@@ -98,15 +98,13 @@ class _Judge:
 
     pipeline: Pipeline
     protocol: DepthProtocol
-    outputs: set[str]
+    judged: set[str]
     notes: list[str]
     frame_id: str = ""
     stamps: list[int] = field(default_factory=list)
     drives: list[Drive] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        if "semantic" in self.outputs:
-            self.outputs.add("confidence")
         self.depth = DepthDetail(self.protocol)
         self.semantics = SemanticJudge(self.pipeline.labels)
         self.flow, self.motion, self.ego_motion = FlowMetric(), MotionMetric(), EgoMotionMetric()
@@ -120,7 +118,7 @@ class _Judge:
         if self.stamps and frame.stamp <= self.stamps[-1]:
             self.miss(ImageError(f"frame {index}: stamp {frame.stamp} ns is not after {self.stamps[-1]} ns; left out"))
             return
-        result = self.pipeline.step(frame.image, frame.camera, frame.stamp, outputs=self.outputs)
+        result = self.pipeline.step(frame.image, frame.camera, frame.stamp)
         self._uncalibrated += frame.camera is None
         if self.stamps:
             motion = result.ego_motion
@@ -182,22 +180,22 @@ class _Judge:
             self.notes.append(f"{self._left_out - PROBLEMS} more such problems are not listed")
         scores: list[Score] = []
         for name, table in parts.items():
-            if name in self.outputs:
+            if name in self.judged:
                 try:
                     scores += table()
                 except NothingToJudge as reason:
                     self.notes.append(f"{name} is not judged: {reason}")
         if not scores:
             raise BagError(f"{path}: nothing could be judged: {'; '.join(self.notes)}")
-        judged = self.semantics.matrix.present.any()
+        labelled = self.semantics.matrix.present.any()
         result = SuiteResult(
             frames=len(self.stamps),
             scores=scores,
-            per_class=self.semantics.per_class() if judged else {},
+            per_class=self.semantics.per_class() if labelled else {},
             protocol=protocol,
             notes=self.notes,
             sections=self.semantics.sections(path.name),
-            confusion=self.semantics.matrix.counts if judged else None,
+            confusion=self.semantics.matrix.counts if labelled else None,
         )
         return BagReview(path, result, self.depth, self.drives, self._shown.items())
 

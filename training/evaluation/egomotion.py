@@ -21,10 +21,11 @@ TRANSLATION_BAR = 10.0
 def kitti00(bench: Bench) -> SuiteResult:
     """KITTI odometry 00, colour, 416×128, frames 800–1017 (training uses 0–799 only).
 
-    The frames stream through the pipeline; its steps previous_from_current are judged over all overlapping
-    5-frame snippets (``metrics.egomotion``). Translation is the distance of a snippet's last position over
-    the path length, with one scale per snippet fitted by least squares; beside it the same without the fit
-    ('metric') and the stricter step-wise figure. A frame without ego-motion counts as standing still.
+    The frames stream through the pipeline, with all its outputs as on a robot; its steps previous_from_current
+    are judged over all overlapping 5-frame snippets (``metrics.egomotion``). Translation is the distance of a
+    snippet's last position over the path length, with one scale per snippet fitted by least squares; beside it
+    the same without the fit ('metric') and the stricter step-wise figure. A frame without ego-motion counts as
+    standing still.
     """
     folder = bench.data / "kitti00_color"
     paths = files.image_paths(folder / "images")[KITTI00_HELD_OUT]
@@ -83,7 +84,7 @@ def predicted_steps(
     steps, known = [], False
     for i, image in enumerate(bench.track(images, len(images), name)):
         stamp = (i + 1) * NANOSECONDS // KITTI_FPS
-        motion = bench.pipeline.step(image, camera, stamp, outputs={"ego_motion"}).ego_motion
+        motion = bench.pipeline.step(image, camera, stamp).ego_motion
         known = known or motion is not None
         if i > 0:
             steps.append(np.eye(4) if motion is None else np.asarray(motion.previous_from_current))
