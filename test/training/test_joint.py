@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from geoseg_ros.training.config import Recipe
+from geoseg_ros.errors import ConfigError
+from geoseg_ros.training.config import Recipe, load_recipe
 from geoseg_ros.training.losses.geometry_guidance import per_class_guidance
 from geoseg_ros.training.tasks import create_task
 
@@ -46,10 +47,12 @@ def drive():
     return images("image", "previous", "image_clean", "previous_clean") | {"K": intrinsics(), "previous_from_current": pose()}
 
 
-def task(freeze=(), loss=None, **data):
+def task(freeze=(), loss=None, network=None, crop=(WIDTH, HEIGHT), **data):
     sources = {name: {"kind": "any", **settings} for name, settings in data.items()}
     torch.manual_seed(0)
-    recipe = Recipe(task="joint", steps=1, crop=(WIDTH, HEIGHT), data=sources, freeze=freeze, loss=loss or {})
+    recipe = Recipe(
+        task="joint", steps=1, crop=crop, data=sources, freeze=freeze, loss=loss or {}, network=network or {}
+    )
     return create_task("joint", recipe)
 
 
@@ -176,3 +179,12 @@ def test_the_bundle_runs_the_network_that_was_trained():
     assert bundle.architecture == "perception" and bundle.labels is joint.labels
     assert bundle.provenance == {"recipe": "x", "metric": True}
     assert bundle.weights.keys() == joint.network.state_dict().keys()
+
+
+def test_the_size_at_run_time_is_the_recipes_or_the_crop():
+    assert task(camvid={}).bundle({}).input_size == (WIDTH, HEIGHT)
+    asked = task(camvid={}, network={"encoder": "lite", "input_size": [640, 192]})
+    assert asked.bundle({}).input_size == (640, 192) and "input_size" not in asked.bundle({}).config
+    assert load_recipe("perception_lite_settle").network["input_size"] == [640, 192]
+    with pytest.raises(ConfigError, match=r"crop is \[64, 40\], expected multiples of 32"):
+        task(camvid={}, crop=(WIDTH, 40))

@@ -64,6 +64,7 @@ from geoseg_ros.training.losses.smoothness import first_order_smoothness
 from geoseg_ros.training.schema import parse
 from geoseg_ros.training.tasks import Batch, register_task
 from geoseg_ros.training.tasks.guidance import GuidanceConfig
+from geoseg_ros.training.tasks.sizes import check_crops, input_size, network_settings
 from geoseg_ros.training.tasks.source_labels import SourceLabels
 
 STEPS_PER_BLIND_FLOW = 4
@@ -123,7 +124,10 @@ class JointTask:
         self.recipe = recipe
         self.loss = parse(JointLoss, recipe.loss, "loss")
         self.labels: LabelSet = label_set(self.loss.labels)
-        self.network: nn.Module = create_network("perception", {**recipe.network, "classes": len(self.labels.names)})
+        check_crops(recipe)
+        self.input_size = input_size(recipe)
+        settings = {**network_settings(recipe), "classes": len(self.labels.names)}
+        self.network: nn.Module = create_network("perception", settings)
         self.learns_motion = "flow_head" not in recipe.freeze
         self.learns_stills = not STILLS <= set(recipe.freeze)
         self.autocast: Callable[[], AbstractContextManager[Any]] = contextlib.nullcontext
@@ -291,7 +295,7 @@ class JointTask:
             architecture="perception",
             config=asdict(self.network.config),
             labels=self.labels,
-            input_size=(640, 192),
+            input_size=self.input_size,
             provenance={**provenance, "metric": True},
             licence=LICENCE,
             weights={name: value.detach().cpu() for name, value in self.network.state_dict().items()},
