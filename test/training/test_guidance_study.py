@@ -54,7 +54,7 @@ def test_the_table_is_that_of_the_seed(asked, tmp_path, capsys):
     record = json.loads((tmp_path / "study/small/table.json").read_text())["encoders"]["lite"]
     assert record["weights"] == {name: 1.0 for name, method in guidance.METHODS.items() if method.swept}
     assert record["milliseconds"]["klingner"] == 6.2 and record["million_parameters"]["klingner"] == 13.4
-    assert record["scores"]["baseline"][2]["mIoU"] == pytest.approx(0.43) and record["steps"] == 400
+    assert record["scores"]["baseline"][2]["mIoU"] == pytest.approx(0.43) and record["steps"] == 250
 
 
 def test_the_sweep_comes_first_and_every_recipe_takes_its_settings(asked, tmp_path):

@@ -50,7 +50,7 @@ PROTOCOLS = {
     # 0.52 to 0.88 of the picture's size in training, 0.69 at run time; KITTI 00 keeps its size.
     "small": Protocol(
         ("lite",),
-        400,
+        250,
         (
             *SHARED,
             "crop=[192, 128]",
