@@ -30,7 +30,7 @@ from geoseg_ros.machine import git_commit
 from geoseg_ros.training.checkpoint import TrainingState, load_checkpoint, save_checkpoint
 from geoseg_ros.training.config import Recipe, differing_keys, load_recipe, recipe_to_dict, save_recipe
 from geoseg_ros.training.data.jitter import prepare_examples
-from geoseg_ros.training.data.loader import create_sources, step_batches
+from geoseg_ros.training.data.loader import check_shares, create_sources, step_batches
 from geoseg_ros.training.optimizers import MovingAverage, create_optimizer, learning_rate
 from geoseg_ros.training.pretrained import initialise
 from geoseg_ros.training.run_log import NoLog, RunLog
@@ -77,6 +77,7 @@ class Trainer:
         self.task = create_task(recipe.task, recipe)
         self.task.autocast = self.fabric.autocast
         self.sources = create_sources(recipe)
+        check_shares(self.sources, world)
         if isinstance(self.task, ReadsSources):
             self.task.read_sources(self.sources)
         network = self.task.network

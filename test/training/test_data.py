@@ -16,7 +16,7 @@ from geoseg_ros.training.config import Recipe
 from geoseg_ros.training.data import source as source_module
 from geoseg_ros.training.data.augmentation import AugmentConfig, no_augmentation
 from geoseg_ros.training.data.colour import COLOUR
-from geoseg_ros.training.data.loader import create_sources, step_batches
+from geoseg_ros.training.data.loader import check_shares, create_sources, step_batches
 from geoseg_ros.training.data.source import PairIndex, find_data
 
 UNCHANGED = no_augmentation()
@@ -255,7 +255,8 @@ def test_processes_share_a_batch(posed):
         for key, value in share.items():
             np.testing.assert_array_equal(value, whole[key][rank::2], err_msg=key)
     with pytest.raises(ConfigError, match="data.drive: batch is 4, expected at least one per process \\(5\\)"):
-        step_batches({"drive": source}, 0, 0, 1, 0, rank=0, world=5)
+        check_shares({"drive": source}, 5)
+    check_shares({"drive": source}, 4)
 
 
 def test_an_empty_street_folder_is_named(streets, tmp_path):

@@ -27,6 +27,7 @@ from geoseg_ros.training.tasks import create_task
 from geoseg_ros.training.trainer import Trainer, train
 
 TOY = Path(__file__).parent / "toy_task.py"
+TWO_PROCESSES = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
 
 
 @pytest.fixture(autouse=True)
@@ -103,8 +104,7 @@ def test_two_processes_follow_the_run_of_one(recipe_file, tmp_path):
     """torchrun with two gloo processes: each takes half of a step's batch, the weights are those of one process."""
     overrides = ["network.plain=true", "optimizer.name=sgd", "optimizer.lr=0.1", "data.stills.batch=4"]
     train(load_recipe(recipe_file, overrides), tmp_path / "one", resume=False)
-    launcher = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
-    result = run_toy("train", recipe_file, *overrides, "--out", str(tmp_path / "two"), launcher=launcher)
+    result = run_toy("train", recipe_file, *overrides, "--out", str(tmp_path / "two"), launcher=TWO_PROCESSES)
     assert result.returncode == 0, result.stderr
     one, two = (load_file(tmp_path / name / "checkpoint.safetensors") for name in ("one", "two"))
     assert one.keys() == two.keys()
@@ -113,6 +113,13 @@ def test_two_processes_follow_the_run_of_one(recipe_file, tmp_path):
         torch.testing.assert_close(two[name], one[name], rtol=1e-4, atol=1e-6, msg=lambda text, name=name: f"{name}: {text}")
     moved = max((one[f"network.{name}"] - value).abs().max().item() for name, value in start.items())
     assert moved > 0.01, "the run must have gone somewhere for the comparison to mean something"
+
+
+def test_more_processes_than_a_batch_has_examples_leave_no_run_behind(recipe_file, tmp_path):
+    result = run_toy("train", recipe_file, "data.stills.batch=1", "--out", str(tmp_path / "run"), launcher=TWO_PROCESSES)
+    assert result.returncode != 0
+    assert "data.stills: batch is 1, expected at least one per process (2)" in result.stderr
+    assert not (tmp_path / "run").exists()
 
 
 def test_an_interrupted_run_saves_its_last_step_and_resumes_bit_for_bit(

@@ -48,6 +48,13 @@ def create_sources(recipe: Recipe) -> dict[str, Source]:
     return sources
 
 
+def check_shares(sources: dict[str, Source], world: int) -> None:
+    """ConfigError where a source's batch is too small for ``world`` processes."""
+    for name, source in sources.items():
+        if source.config.batch < world:
+            raise ConfigError(f"data.{name}: batch is {source.config.batch}, expected at least one per process ({world})")
+
+
 class StepDataset(Dataset):
     """Map-style data set over training steps: item s is {source name: {key: tensor}} of step s, at the crop that ``crop_at``
     says of it (default: each source's own)."""
@@ -55,9 +62,6 @@ class StepDataset(Dataset):
     def __init__(
         self, sources: dict[str, Source], seed: int, steps: int, rank: int = 0, world: int = 1, crop_at: CropAt | None = None
     ) -> None:
-        for name, source in sources.items():
-            if source.config.batch < world:
-                raise ConfigError(f"data.{name}: batch is {source.config.batch}, expected at least one per process ({world})")
         self._sources = sources
         self._seed = seed
         self._steps = steps
