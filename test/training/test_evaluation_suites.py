@@ -17,6 +17,7 @@ from geoseg_ros.bundle import Bundle
 from geoseg_ros.errors import ConfigError
 from geoseg_ros.labels import CAMVID_11
 from geoseg_ros.networks import create_network
+from geoseg_ros.perception import ALL_OUTPUTS
 from geoseg_ros.pipeline import Pipeline
 from geoseg_ros.training.evaluation import depth, egomotion, flow, motion, semantics
 from geoseg_ros.training.evaluation.suite import Bench, SuiteResult, SuiteSkipped
@@ -116,7 +117,7 @@ def test_kitti00_judges_the_held_out_frames_in_the_right_direction(tmp_path):
     assert scores["rotation error"] == pytest.approx(0, abs=1e-6)
     assert [score.bar for score in result.scores].count(10.0) == 1
     camera, stamp, outputs = told.asked[3]
-    assert (camera.fx, camera.cx, stamp, outputs) == (5.0, 2.5, 400_000_000, {"ego_motion"})
+    assert (camera.fx, camera.cx, stamp, outputs) == (5.0, 2.5, 400_000_000, ALL_OUTPUTS)
 
     inverse = Told(
         [{}] + [{"ego_motion": SimpleNamespace(previous_from_current=np.linalg.inv(s))} for s in steps]

@@ -8,7 +8,7 @@ import numpy as np
 
 from geoseg_ros.camera import PinholeCamera
 from geoseg_ros.labels import CAMVID_11
-from geoseg_ros.perception import Perception
+from geoseg_ros.perception import ALL_OUTPUTS, Perception
 
 
 class Told:
@@ -25,7 +25,7 @@ class Told:
         self.resets += 1
 
     def step(
-        self, image: np.ndarray, camera: PinholeCamera | None, stamp: int, outputs: Collection[str]
+        self, image: np.ndarray, camera: PinholeCamera | None, stamp: int, outputs: Collection[str] = ALL_OUTPUTS
     ) -> Perception:
         self.asked.append((camera, stamp, outputs))
         return Perception(stamp=stamp, image=image, camera=camera, **next(self._answers))
