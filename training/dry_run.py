@@ -18,7 +18,14 @@ def dry_run(recipe: Recipe) -> str:
     """Train a few steps without a run folder; returns the report. Raises what a real run would raise."""
     began = time.perf_counter()
     trainer = Trainer(recipe)
-    ready = time.perf_counter()
+    try:
+        return _try_out(trainer, began)
+    finally:
+        trainer.close()
+
+
+def _try_out(trainer: Trainer, began: float) -> str:
+    recipe, ready = trainer.recipe, time.perf_counter()
     batches = step_batches(trainer.sources, recipe.seed, 0, STEPS, workers=0, device=trainer.fabric.device)
     lines = [f"{name}: {source.summary()}" for name, source in trainer.sources.items()]
     for _ in range(STEPS):

@@ -11,6 +11,7 @@ average their gradients; the first one reports and saves.
 
 from __future__ import annotations
 
+import gc
 import math
 import os
 import time
@@ -72,7 +73,6 @@ class Trainer:
             strategy="ddp" if world > 1 else "auto",
             precision=recipe.precision,
         )
-        self.fabric.launch()
         torch.manual_seed(recipe.seed)
         self.task = create_task(recipe.task, recipe)
         self.task.autocast = self.fabric.autocast
@@ -88,6 +88,7 @@ class Trainer:
         if recipe.channels_last:
             network.to(memory_format=torch.channels_last)
         optimizer = create_optimizer(network, recipe.optimizer)
+        self.fabric.launch()  # joins the other processes; what is wrong with the recipe has been said by now
         self.module, self.optimizer = self.fabric.setup(_StepModule(self.task), optimizer)
         average = MovingAverage(network, recipe.ema) if recipe.ema else None
         self.state = TrainingState(network, optimizer, average)
@@ -183,6 +184,17 @@ class Trainer:
         with self.state.average.applied(self.state.network):
             save_bundle(self.task.bundle(self.provenance()), path)
 
+    def close(self) -> None:
+        """Leave the other processes, where there are any; no step after this.
+
+        The module goes first: were its reducer the last to hold the process group, it would wait for gloo's threads without giving
+        up Python's lock, which those threads need to end (PyTorch 2.13: a run that hung after its last step, about one in twenty).
+        """
+        if torch.distributed.is_initialized():
+            del self.module
+            gc.collect()
+            torch.distributed.destroy_process_group()  # its threads abort a Python that ends before them
+
     def provenance(self) -> dict[str, Any]:
         """Where the weights come from: recipe, data, git commit, finished steps, and the runs before this one."""
         return {
@@ -219,8 +231,7 @@ def train(recipe: Recipe, folder: Path, resume: bool) -> Path:
             _loop(trainer, folder, log, stop)
             log.say(f"finished: {folder / BUNDLE}")
     finally:
-        if torch.distributed.is_initialized():
-            torch.distributed.destroy_process_group()  # its threads abort a Python that ends before them
+        trainer.close()
     return folder / BUNDLE
 
 

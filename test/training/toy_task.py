@@ -3,6 +3,7 @@ task known, or, as ``killed RECIPE FOLDER STEP …``, runs that each end by SIGK
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import sys
@@ -121,8 +122,19 @@ def train_until_killed(recipe_file: str, folder: str, fatal: str) -> int:
         os._exit(1)
 
 
+def leave_group_after_module(destroy=torch.distributed.destroy_process_group):
+    """destroy_process_group for a trainer that must have let go of its wrapped module: else it hangs now and then."""
+    left = [thing for thing in gc.get_objects() if isinstance(thing, nn.parallel.DistributedDataParallel)]
+    if left:
+        print("the module outlives its process group", file=sys.stderr)
+        os._exit(1)
+    destroy()
+
+
 if __name__ == "__main__":
     from geoseg_ros import cli
+
+    torch.distributed.destroy_process_group = leave_group_after_module
 
     torch.set_num_threads(1)
     if sys.argv[1] == "killed":
