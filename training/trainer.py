@@ -16,6 +16,7 @@ import math
 import os
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 
+from geoseg_ros.allocator import keep_freed_memory
 from geoseg_ros.bundle import save_bundle
 from geoseg_ros.errors import ConfigError, TrainingError
 from geoseg_ros.interrupt import StopRequest
@@ -53,8 +55,7 @@ class _StepModule(nn.Module):
         self._step = task.step
 
     def forward(self, batch: Batch, step: int) -> tuple[Tensor, dict[str, Tensor]]:
-        with torch.autocast(next(self.parameters()).device.type, enabled=False):  # the task opens its own
-            return self._step(batch, step)
+        return self._step(batch, step)
 
 
 class Trainer:
@@ -62,6 +63,7 @@ class Trainer:
 
     def __init__(self, recipe: Recipe) -> None:
         self.recipe = recipe
+        keep_freed_memory()
         if recipe.threads is not None:
             torch.set_num_threads(recipe.threads)
         local = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))  # set by torchrun, like WORLD_SIZE
@@ -71,11 +73,12 @@ class Trainer:
             devices=local,
             num_nodes=world // local,
             strategy="ddp" if world > 1 else "auto",
-            precision=recipe.precision,
         )
         torch.manual_seed(recipe.seed)
         self.task = create_task(recipe.task, recipe)
-        self.task.autocast = self.fabric.autocast
+        self.task.autocast = partial(
+            torch.autocast, self.fabric.device.type, torch.bfloat16, enabled=recipe.precision == "bf16-mixed"
+        )
         self.sources = create_sources(recipe)
         check_shares(self.sources, world)
         if isinstance(self.task, ReadsSources):

@@ -22,12 +22,12 @@ from rclpy.duration import Duration
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
+from geoseg_ros.allocator import keep_freed_memory
 from geoseg_ros.bundle import load_bundle
 from geoseg_ros.camera import PinholeCamera
 from geoseg_ros.errors import CameraError, GeosegError, ImageError
 from geoseg_ros.messages import OUTPUTS, decode_compressed, decode_image, needed_outputs, output_messages
 from geoseg_ros.nodes import process
-from geoseg_ros.nodes.allocator import keep_freed_memory
 from geoseg_ros.nodes.cameras import CameraCache
 from geoseg_ros.nodes.diagnostics import (
     Diagnostics,

@@ -233,12 +233,16 @@ def test_unknown_tasks_name_the_nearest(recipe_file):
         create_task("toi", load_recipe(recipe_file))
 
 
-def test_bf16_keeps_weights_and_loss_in_float32(recipe_file):
+def test_bf16_keeps_weights_inputs_and_loss_in_float32(recipe_file):
+    """Intrinsics, depth and poses have more digits than bfloat16: only what the task opens autocast for is computed in it."""
     trainer = Trainer(load_recipe(recipe_file, ["precision=bf16-mixed"]))
     image = torch.rand(2, 3, 16, 24)
     with trainer.task.autocast():
         assert trainer.task.network(image).dtype == torch.bfloat16
-    scalars = trainer.step({"stills": {"image": image, "semantic": torch.zeros(2, 16, 24, dtype=torch.int64)}})
+    K = torch.tensor([[240.3, 0.0, 207.7], [0.0, 239.9, 64.3], [0.0, 0.0, 1.0]]).expand(2, 3, 3)
+    examples = {"image": image, "semantic": torch.zeros(2, 16, 24, dtype=torch.int64), "K": K}
+    scalars = trainer.step({"stills": examples})
+    assert torch.equal(trainer.task.seen["K"], K) and torch.equal(trainer.task.seen["image"], image)
     assert np.isfinite(scalars["loss"]) and scalars["train/lr"] == pytest.approx(0.01 / 3)
     assert {value.dtype for value in trainer.task.network.parameters()} == {torch.float32}
 
