@@ -1,4 +1,4 @@
-"""The command line: ``geoseg demo | run | simulate | convert | train | evaluate | inspect | benchmark``.
+"""The command line: ``geoseg demo | run | simulate | convert | train | evaluate | average | inspect | benchmark``.
 
 Each subcommand is one module of :mod:`geoseg_ros.commands` with ``HELP``, ``add_arguments(parser)`` and
 ``run(args) -> exit code``. Errors raised on purpose end as one sentence on stderr and exit code 2.
@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from geoseg_ros import __version__
 from geoseg_ros.errors import GeosegError
 
-COMMANDS = ("demo", "run", "simulate", "convert", "train", "evaluate", "inspect", "benchmark")
+COMMANDS = ("demo", "run", "simulate", "convert", "train", "evaluate", "average", "inspect", "benchmark")
 EXIT_ERROR = 2
 EXIT_INTERRUPTED = 130
 

@@ -38,10 +38,10 @@ def initialise(network: nn.Module, recipe: Recipe) -> tuple[str, list[dict[str, 
         f"weights from {path}: {len(matching)} of {len(own)} taken"
         f"{_examples('kept as initialised', missing)}{_examples('not used', unused)}"
     )
-    return report, _runs(provenance)
+    return report, runs_behind(provenance)
 
 
-def _runs(provenance: dict[str, Any]) -> list[dict[str, Any]]:
+def runs_behind(provenance: dict[str, Any]) -> list[dict[str, Any]]:
     """The runs behind a model file, from its header, which may hold anything."""
     history, recipe = provenance.get("history"), provenance.get("recipe")
     run = {
