@@ -75,6 +75,7 @@ class Pipeline:
         self.input_area = input_area or self.bundle.input_size[0] * self.bundle.input_size[1]
         self.backend = create_backend(backend, self.bundle, self.device, precision)
         self.gives = _outputs_of(self.backend.heads)
+        self._pose_from_depth = "flow" in self.backend.heads  # else a network of its own judges how far the camera moved
         self.metric = bool(self.bundle.provenance.get("metric", False))
         self._dynamic = np.isin(np.arange(256), self.labels.dynamic_ids)
         self._road = np.isin(np.arange(256), road_ids(self.labels))
@@ -155,7 +156,7 @@ class Pipeline:
         if raw.previous_from_current is not None:
             estimate = self._ego_pose(raw, depth, network_camera, classes)
         clock.lap("ego_motion")
-        if depth is not None:
+        if depth is not None and self._pose_from_depth:
             steady = self._steady_scale(depth, network_camera, estimate, classes, dt)
             depth, estimate = depth * np.float32(steady), estimate and estimate.scaled(steady)
         result.scale = self._metric_scale(estimate, None if speed is None else abs(speed) * dt, depth, classes)
