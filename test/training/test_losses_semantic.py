@@ -64,6 +64,16 @@ def test_ohem_keeps_hard_pixels_or_the_hardest_fraction():
     assert ohem_cross_entropy(logits, target, 0.1, 0.0).item() == 0
 
 
+def test_ohem_does_not_hide_a_network_that_fell_apart():
+    logits = logits_of([[0.9, 0.1], [0.6, 0.4]])
+    target = torch.zeros(1, 1, 2, dtype=torch.int64)
+    logits[0, 0, 0, 1] = torch.nan
+    assert math.isnan(ohem_cross_entropy(logits, target, 0.7, 0.5).item())
+    assert math.isnan(ohem_cross_entropy(logits * torch.nan, target).item())
+    target[0, 0, 1] = 255
+    assert math.isfinite(ohem_cross_entropy(logits, target, 0.7, 0.5).item()), "where nothing is known it does not matter"
+
+
 def test_union_cross_entropy_sums_probabilities_over_the_union():
     logits = logits_of([[0.5, 0.3, 0.2], [0.1, 0.2, 0.7], [0.4, 0.4, 0.2], [0.3, 0.3, 0.4]])
     union_map = np.array([[True, False, True], [False, True, False], [False, False, False]])

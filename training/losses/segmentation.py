@@ -52,7 +52,7 @@ def ohem_cross_entropy(
         limit = -float(np.log(threshold))
         if at_least > 0:
             limit = min(limit, float(known_losses.topk(at_least).values[-1]))
-        hard = known & (loss >= limit)
+        hard = known & ~(loss < limit)  # what is no number stays in the loss, and the run stops
     weight = None if class_weights is None else class_weights.to(loss)[safe_target]
     return masked_mean(loss, hard, weight)
 
