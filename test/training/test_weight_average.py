@@ -56,6 +56,14 @@ def test_the_header_tells_the_parts_and_every_run_once(files):
     ]
 
 
+@pytest.mark.parametrize("others", [True, False])
+def test_a_mean_is_metric_where_all_its_parts_are(tmp_path, others):
+    paths = tmp_path / "a.safetensors", tmp_path / "b.safetensors"
+    for path, metric in zip(paths, (True, others), strict=True):
+        save_bundle(model(1.0, {"metric": metric}), path)
+    assert average_models(dict.fromkeys(paths, 1.0)).provenance.get("metric", False) == others
+
+
 def test_the_command_writes_a_model_file(files, tmp_path, capsys):
     out = tmp_path / "mean.safetensors"
     assert cli.main(["average", f"{files[0]}=1", str(files[1]), "--out", str(out)]) == 0
