@@ -7,9 +7,10 @@ z by the previous one,
 
     b − b_previous = median ln(z / z').
 
-This compares what SC-SfMLearner (Bian et al., NeurIPS 2019) trains to be equal. It is for poses that follow from flow and this
-depth. A pose network's translation errs by a factor of its own, which would be taken for a change at every frame. The changes are summed, and forgotten within
-MEMORY: over longer times the network's own scale is right on average, and a sum of small errors is not.
+This compares what SC-SfMLearner (Bian et al., NeurIPS 2019) trains to be equal. The changes are
+summed, and forgotten within MEMORY: over longer times the network's own scale is right on average, and a sum of small errors is
+not. All this is for poses that follow from flow and this depth: a pose network's translation errs by a factor of its own, which would
+be taken for a change at every frame.
 """
 
 from __future__ import annotations

@@ -58,13 +58,18 @@ def _provenance(models: Mapping[Path, Bundle], shares: Mapping[Path, float]) -> 
     parts = [
         {"share": shares[path] / whole, "file": path.name, "runs": runs_behind(model.provenance)} for path, model in models.items()
     ]
-    metric = all(model.provenance.get("metric", False) for model in models.values())
     data: dict[str, Any] = {}
     for model in models.values():
         described = model.provenance.get("data")
         data |= described if isinstance(described, dict) else {}
-    told = {"recipe": {"name": "mean of weights"}, "parts": parts, "data": data, "git_commit": git_commit(), "history": _union(parts)}
-    return {**told, **({"metric": True} if metric else {})}
+    return {
+        "recipe": {"name": "mean of weights"},
+        "parts": parts,
+        "data": data,
+        "git_commit": git_commit(),
+        "history": _union(parts),
+        "metric": all(model.provenance.get("metric", False) for model in models.values()),
+    }
 
 
 def _union(parts: list[dict[str, Any]]) -> list[dict[str, Any]]:
