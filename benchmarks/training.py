@@ -80,7 +80,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="change a value of the recipe")
-    parser.add_argument("--recipe", default="monodepth2", help="name or file (default: %(default)s)")
+    parser.add_argument("--recipe", default="monodepth2_posenet", help="name or file (default: %(default)s)")
     parser.add_argument("--public", type=Path, metavar="CHECKOUT", help="the public Monodepth2 code")
     text = "folder with images/*.jpg, intrinsics.json and poses.txt (default: %(default)s)"
     parser.add_argument("--data", type=Path, default=ROOT.parent / "shared/data/kitti00_color", help=text)

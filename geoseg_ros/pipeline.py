@@ -23,7 +23,7 @@ from geoseg_ros.perception import ALL_OUTPUTS, EgoMotion, Perception
 from geoseg_ros.projection import rigid_flow
 from geoseg_ros.road_plane import road_ids
 from geoseg_ros.scale import MetricScale, Scale, check_camera_height
-from geoseg_ros.scale_drift import ScaleDrift
+from geoseg_ros.scale_drift import MEMORY, ScaleDrift
 
 __all__ = ["ALL_OUTPUTS", "EgoMotion", "Perception", "Pipeline", "network_size"]
 
@@ -49,6 +49,7 @@ class Pipeline:
         input_area: pixels of the network's input; ``None`` takes the model's own.
         motion_method: one of :data:`geoseg_ros.motion.MOTION_METHODS`.
         camera_height: metres above the road, 0 where unknown; gives metric scale where odometry does not.
+        scale_memory: seconds for which lengths keep the scale of the frames before (:mod:`geoseg_ros.scale_drift`), 0 or more.
 
     Attribute ``gives``: the outputs of :data:`ALL_OUTPUTS` that the model can give; others stay ``None``.
 
@@ -65,6 +66,7 @@ class Pipeline:
         input_area: int | None = None,
         motion_method: str = LEARNED,
         camera_height: float = 0.0,
+        scale_memory: float = MEMORY,
     ):
         if motion_method not in MOTION_METHODS:
             raise ConfigError(f"motion_method is {motion_method!r}; expected one of {', '.join(MOTION_METHODS)}")
@@ -80,6 +82,9 @@ class Pipeline:
         self._dynamic = np.isin(np.arange(256), self.labels.dynamic_ids)
         self._road = np.isin(np.arange(256), road_ids(self.labels))
         self._camera_height = self._checked_height(camera_height)
+        if not scale_memory >= 0:
+            raise ConfigError(f"scale_memory is {scale_memory:g} s, expected 0 or more")
+        self._scale_memory = scale_memory
         self.reset()
 
     def reset(self) -> None:
@@ -88,7 +93,7 @@ class Pipeline:
         self._stamp: int | None = None
         self._camera: PinholeCamera | tuple[int, int] | None = None
         self.scale = MetricScale(self.metric, self._camera_height)
-        self._drift = ScaleDrift()
+        self._drift = ScaleDrift(self._scale_memory)
 
     def warm_up(self, width: int, height: int, camera: PinholeCamera | None = None) -> None:
         """Run two blank frames of this size so that the first real one is not slow; without a camera with some other."""

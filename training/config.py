@@ -1,6 +1,6 @@
 """Recipes: a training run as one YAML file, checked before anything is loaded.
 
-The command line's ``key=value`` overrides reach into it with dots (``optimizer.lr=1e-3``,
+A recipe with ``base: NAME`` says only in what it differs from another one. The command line's ``key=value`` overrides reach into it with dots (``optimizer.lr=1e-3``,
 ``data.camvid.batch=4``, ``data.camvid=null`` removes a source). The resolved recipe is saved as config.yaml
 beside the weights; training that file repeats the run.
 """
@@ -165,19 +165,13 @@ FREE_ON_RESUME = ("name", "workers", "log_every", "picture_every", "checkpoint_e
 
 
 def load_recipe(name_or_path: str, overrides: Sequence[str] = ()) -> Recipe:
-    """The recipe of that name in training/recipes, or at that path, with ``key=value`` overrides applied.
+    """The recipe of that name in training/recipes, or at that path, on top of its ``base``, with ``key=value`` overrides applied.
 
-    Raises ConfigError for a missing file, bad YAML, unknown keys (naming the nearest), and values of a wrong
-    type.
+    Raises ConfigError for a missing file, bad YAML, bases that go round, unknown keys (naming the nearest), and values of
+    a wrong type.
     """
     path = find_recipe(name_or_path)
-    try:
-        raw = yaml.safe_load(path.read_text())
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise ConfigError(f"the recipe {path} cannot be read: {error}") from error
-    if not isinstance(raw, dict):
-        raise ConfigError(f"the recipe {path} holds a {type(raw).__name__}, expected a mapping")
-    raw = apply_overrides(raw, overrides)
+    raw = apply_overrides(_read(path), overrides)
     if isinstance(raw.get("data"), dict):
         raw["data"] = {source: settings for source, settings in raw["data"].items() if settings is not None}
     raw.setdefault("name", path.stem)
@@ -211,6 +205,31 @@ def find_recipe(name_or_path: str) -> Path:
     raise ConfigError(
         f"recipe '{name_or_path}' does not exist and is no .yaml file; {nearest(name_or_path, names)}"
     )
+
+
+def _read(path: Path, above: tuple[Path, ...] = ()) -> dict[str, Any]:
+    """What the file says, on top of what its base says; ``above``: the files that it is a base of."""
+    if path in above:
+        raise ConfigError(f"the recipe {path} is its own base")
+    try:
+        raw = yaml.safe_load(path.read_text())
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise ConfigError(f"the recipe {path} cannot be read: {error}") from error
+    if not isinstance(raw, dict):
+        raise ConfigError(f"the recipe {path} holds a {type(raw).__name__}, expected a mapping")
+    base = raw.pop("base", None)
+    if base is None:
+        return raw
+    if not isinstance(base, str):
+        raise ConfigError(f"the recipe {path}: base is {base!r}, expected a recipe's name or path")
+    return _merged(_read(find_recipe(base), (*above, path)), raw)
+
+
+def _merged(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+    """``base`` with ``changes``, mapping by mapping."""
+    both = {key: (base[key], value) for key, value in changes.items() if key in base}
+    nested = {key: _merged(*pair) for key, pair in both.items() if all(isinstance(each, dict) for each in pair)}
+    return {**base, **changes, **nested}
 
 
 def apply_overrides(raw: dict[str, Any], overrides: Sequence[str]) -> dict[str, Any]:

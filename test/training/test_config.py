@@ -122,6 +122,34 @@ def test_a_saved_recipe_is_the_same_recipe(recipe_file, tmp_path):
     ]
 
 
+def test_a_recipe_says_what_differs_from_its_base(recipe_file, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "more.yaml").write_text("base: small.yaml\nsteps: 20\noptimizer: {lr: 0.5}\ndata: {b: {kind: x}}\n")
+    (tmp_path / "most.yaml").write_text("base: more.yaml\nname: mine\noptimizer: {clip: null}\ndata: {a: null, b: {batch: 2}}\n")
+    recipe = load_recipe("most.yaml", ["loss.c=1"])
+    assert (recipe.name, recipe.steps, recipe.crop, recipe.loss) == ("mine", 20, (64, 32), {"c": 1})
+    assert (recipe.optimizer.lr, recipe.optimizer.clip) == (0.5, None)
+    assert recipe.data == {"b": {"kind": "x", "batch": 2}}
+    assert load_recipe("more.yaml").name == "more"
+    assert "base" not in recipe_to_dict(recipe), "a saved recipe stands alone"
+
+
+@pytest.mark.parametrize(
+    ("base", "message"),
+    [
+        ("monodepht2", "recipe 'monodepht2' does not exist .* did you mean 'monodepth2'"),
+        ("absent.yaml", "absent.yaml is missing"),
+        ("[a]", r"base is \['a'\], expected a recipe's name or path"),
+        ("round.yaml", "round.yaml is its own base"),
+    ],
+)
+def test_a_wrong_base_is_named(base, message, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "round.yaml").write_text(f"base: {base}")
+    with pytest.raises(ConfigError, match=message):
+        load_recipe("round.yaml")
+
+
 def test_overrides_leave_the_original_alone():
     apply_overrides(MINIMAL, ["data.a.batch=4"])
     assert MINIMAL["data"] == {"a": {"kind": "labelled_folder"}}

@@ -21,7 +21,7 @@ def check_crops(recipe: Recipe) -> None:
 
 def input_size(recipe: Recipe) -> tuple[int, int]:
     """``network.input_size`` (width, height), by default the crop; ConfigError where it is none."""
-    size = convert(tuple[int, int], recipe.network.get("input_size", recipe.crop), "network: input_size")
+    size = convert(tuple[int, int], recipe.network.get("input_size") or recipe.crop, "network: input_size")
     if min(size) < STRIDE:
         raise ConfigError(f"network: input_size is {list(size)}, expected at least {STRIDE} pixels each")
     return size

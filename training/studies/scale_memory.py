@@ -1,0 +1,73 @@
+"""For how long lengths should keep the scale of the frames before (geoseg_ros/scale_drift.py), by frames that models train on, so that
+the held-out ones stay unseen.
+
+    python -m geoseg_ros.training.studies.scale_memory --out runs/scale_memory
+
+One row per memory: the installed model's drive over frames 400–799 of KITTI 00. Writes table.md and table.json to the folder.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from geoseg_ros.bundle import default_bundle_path
+from geoseg_ros.pipeline import Pipeline
+from geoseg_ros.training.data import files
+from geoseg_ros.training.evaluation.egomotion import predicted_steps
+from geoseg_ros.training.evaluation.suite import Bench, folder_camera
+from geoseg_ros.training.metrics.egomotion import EgoMotionMetric, EgoMotionScores, steps_of
+from geoseg_ros.training.studies.arguments import print_study, study_parser
+from geoseg_ros.training.studies.table import Column, markdown, save
+
+FRAMES = slice(400, 800)
+MEMORIES = (0.0, 0.5, 1.0, 2.0, 4.0, 8.0)
+"""Seconds."""
+DRIVE = "kitti00"
+COLUMNS = (
+    Column("translation %, one scale per 5 frames", DRIVE, "translation", 2),
+    Column("the same by step", DRIVE, "step_translation", 2),
+    Column("metric", DRIVE, "translation_metric", 2),
+    Column("ATE m", DRIVE, "ate", 4),
+    Column("scale", DRIVE, "scale", 3),
+)
+
+
+def compare(folder: Path, memories: Sequence[float], model: Path, data: Path, frames: int | None) -> str:
+    """Drive with every memory; returns the table as Markdown."""
+    rows: dict[str, list[float]] = {}
+    content: dict[str, Any] = {}
+    for memory in memories:
+        name = f"{memory:g} s"
+        scores = asdict(drive(model, memory, data, frames))
+        rows[name], content[name] = [column.of({DRIVE: scores}) for column in COLUMNS], scores
+        text = markdown(COLUMNS, rows, "memory, KITTI 00, frames 400–799")
+        save(folder, text, {"model": str(model), "memories": content})
+    return text
+
+
+def drive(model: Path, memory: float, data: Path, frames: int | None) -> EgoMotionScores:
+    """The scores of ``model`` on the first ``frames`` of the drive."""
+    bench = Bench(Pipeline(model, scale_memory=memory), data, frames, lambda items, total, description: iter(items))
+    folder = data / "kitti00_color"
+    images = [files.read_image(path) for path in bench.limited(files.image_paths(folder / "images")[FRAMES])]
+    camera = folder_camera(folder / "intrinsics.json", files.check_one_size(images, str(folder)))
+    poses = files.read_poses(folder / "poses.txt")[FRAMES][: len(images)]
+    metric = EgoMotionMetric()
+    metric.update(predicted_steps(bench, images, camera, DRIVE), steps_of(poses))
+    return metric.scores()
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command line; 0 when the table is written."""
+    parser = study_parser("scale_memory", __doc__)
+    parser.add_argument("--memory", type=float, nargs="+", default=MEMORIES, metavar="S", help="seconds (default: %(default)s)")
+    parser.add_argument("--model", type=Path, default=default_bundle_path(), help="model file (default: the installed one)")
+    return print_study(parser, arguments, lambda a: compare(a.out, a.memory, a.model, a.data, a.frames))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
