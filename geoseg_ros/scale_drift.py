@@ -20,8 +20,8 @@ import math
 import cv2
 import numpy as np
 
-MEMORY = 2.0
-"""Seconds. Chosen on frames that models train on, where metres are best with it (training/studies/scale_memory.py)."""
+MEMORY = 1.0
+"""Seconds. Chosen on frames that models train on, where steps gain nothing beyond it (training/studies/scale_memory.py)."""
 
 GRID_POINTS = 2000
 MIN_POINTS = 60
