@@ -63,6 +63,28 @@ def test_confidence_learns_to_leave_out_what_moves():
     assert confidence.grad[..., :12].mean() > 0 > confidence.grad[..., 12:].mean()
 
 
+@pytest.mark.parametrize("part", ["everything", "the left third", "what is far"])
+def test_the_poses_gradient_by_depth_is_how_the_solution_moves(part):
+    """One iteration from the solution has the derivative of the solution: beside it, that is what solving anew finds."""
+    depth, _, flow, confidence = scene("drive", 8)
+    chosen = {"everything": depth > 0, "the left third": torch.arange(320) < 107, "what is far": depth > 18}[part]
+    flow = flow + 0.1 * torch.randn_like(flow)
+
+    def solve(growth, start, iterations):
+        grown = depth * torch.where(chosen, growth, torch.zeros(())).exp()
+        return solve_pose(flow, confidence, grown, INTRINSICS, start, 8, iterations)
+
+    solution = solve(torch.zeros(()), torch.eye(4)[None], 12)
+    growth = torch.zeros((), requires_grad=True)
+    near = solve(growth, solution, 1)
+    weights = torch.tensor([[1.0, 2.0, -1.0, 0.3], [0.5, 1.0, 3.0, -0.2], [1.0, -2.0, 0.5, 0.4], [0.0] * 4])
+    (slope,) = torch.autograd.grad((weights * near).sum(), growth)
+    ends = [solve(torch.tensor(b), solution, 8) for b in (0.05, -0.05)]
+    assert slope.item() == pytest.approx((weights * (ends[0] - ends[1])).sum().item() / 0.1, rel=0.1, abs=2e-3)
+    if part == "everything":
+        assert slope.item() == pytest.approx((weights * solution)[:, :3, 3].sum().item(), rel=0.05)
+
+
 def test_depth_is_pooled_as_inverse_depth():
     depth = torch.tensor([[1.0, 1.0], [4.0, torch.inf]]).view(1, 1, 2, 2)
     assert pool_depth(depth, 4).item() == pytest.approx(4 / 2.25)

@@ -60,7 +60,7 @@ def solve_pose(
 ) -> Tensor:
     """The pose B×4×4 near ``pose`` that explains ``flow`` B×2×h×w (full-size pixels, on the grid of that stride) best.
 
-    ``confidence`` B×1×h×w is raw (a sigmoid follows), depth is B×1×H/2×W/2. Differentiable in flow and confidence.
+    ``confidence`` B×1×h×w is raw (a sigmoid follows), depth is B×1×H/2×W/2. Differentiable in flow, confidence and depth.
     """
     with torch.autocast(flow.device.type, enabled=False):
         flow, weight = flow.flatten(2), confidence.sigmoid().flatten(1) + MIN_CONFIDENCE

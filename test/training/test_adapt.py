@@ -11,9 +11,8 @@ from geoseg_ros.backends.loading import load_network
 from geoseg_ros.errors import ConfigError
 from geoseg_ros.training.config import load_recipe
 from geoseg_ros.training.tasks import create_task
-from geoseg_ros.training.tasks.depth_and_pose import follow_depth
 from geoseg_ros.training.tasks.teacher import Teacher
-from triplet_examples import HEIGHT, WIDTH, intrinsics, perception_task, pose, reached, save_teacher, triplet
+from triplet_examples import HEIGHT, WIDTH, perception_task, reached, save_teacher, triplet
 
 
 @pytest.mark.parametrize(
@@ -39,40 +38,6 @@ def test_the_shipped_network_can_be_adapted(loss, parts):
     bundle = trained.bundle({})
     assert bundle.architecture == "perception" and "semantic_head.predict.weight" in bundle.weights
     load_network(bundle)
-
-
-def test_lengths_of_a_pose_follow_its_depth_in_the_gradient_alone():
-    """Depth grows by exp(a): the translation stays as solved, and its derivative by a at 0 is itself."""
-    solved = torch.eye(4).repeat(2, 1, 1)
-    solved[:, :3, 3] = torch.tensor([[0.1, -0.2, 0.9], [0.0, 0.3, 1.5]])
-    growth = torch.zeros(2, requires_grad=True)
-    depth = torch.rand(2, 1, 4, 6).add(1) * growth.exp().view(2, 1, 1, 1)
-    followed = follow_depth(solved, depth, intrinsics())
-    torch.testing.assert_close(followed, solved)
-    for axis in range(3):
-        (slope,) = torch.autograd.grad(followed[:, axis, 3].sum(), growth, retain_graph=True)
-        torch.testing.assert_close(slope, solved[:, axis, 3])
-    (rotation,) = torch.autograd.grad(followed[:, :3, :3].sum() + followed[:, 3].sum(), growth, allow_unused=True)
-    assert rotation is None or not rotation.any()
-
-
-def test_the_length_of_a_pose_follows_the_depths_that_show_it():
-    """The left half is 4 m away and moves, the right one 4 km and stands still: the translation grows as the left half does."""
-    near, far = (torch.zeros(1, requires_grad=True) for _ in range(2))
-    left = torch.arange(WIDTH // 2) < WIDTH // 4
-    log_depth = torch.where(left, math.log(4) + near, math.log(4000) + far).expand(1, 1, HEIGHT // 2, WIDTH // 2)
-    followed = follow_depth(pose(x=1.0, count=1), log_depth.exp(), intrinsics(1))
-    by_near, by_far = torch.autograd.grad(followed[0, 0, 3], (near, far))
-    assert by_near.item() == pytest.approx(1, abs=1e-3) and by_far.item() == pytest.approx(0, abs=1e-3)
-
-
-def test_where_nothing_moves_no_depth_shows_the_length():
-    depth = torch.full((1, 1, HEIGHT // 2, WIDTH // 2), 5.0, requires_grad=True)
-    still = torch.eye(4)[None].requires_grad_()
-    followed = follow_depth(still, depth, intrinsics(1))
-    torch.testing.assert_close(followed, still)
-    (slope,) = torch.autograd.grad(followed.sum(), depth)
-    assert not slope.any()
 
 
 def test_the_distance_driven_teaches_the_shipped_networks_depth():

@@ -16,11 +16,9 @@ from torch import Tensor, nn
 from geoseg_ros.errors import ConfigError
 from geoseg_ros.networks.monodepth import SCALES, MonodepthNet
 from geoseg_ros.networks.perception import PerceptionNet, double_depth
-from geoseg_ros.networks.pose import DEPTH_STD, FLOW_STD, grid_intrinsics
-from geoseg_ros.projection import invert_pose, rigid_flow_and_parallax
+from geoseg_ros.projection import invert_pose
 
 CURRENT, SOURCES = "image", ("previous", "next")
-MIN_SAY = 1e-6
 
 Autocast = Callable[[], AbstractContextManager[Any]]
 Data = dict[str, Tensor]
@@ -147,30 +145,9 @@ class _PerceptionAnswers:
                 states = network.flow_head.describe(features, images)
                 current, *others = (tuple(_part(s, row, len(names)) for s in states) for row in range(len(names)))
                 for source, state in zip(sources, others):
-                    pose = network.flow_and_pose(current, state, depths[CURRENT], intrinsics)[1][-1]
-                    poses[source] = follow_depth(pose, depths[CURRENT], intrinsics)
+                    flow, solved = network.flow_and_pose(current, state, depths[CURRENT], intrinsics)
+                    poses[source] = network.pose_head.fine(flow.levels[0], depths[CURRENT], intrinsics, solved[-1])
         return Prediction({frame: [1 / double_depth(depth)] for frame, depth in depths.items()}, poses, intrinsics)
-
-
-def follow_depth(pose: Tensor, depth: Tensor, intrinsics: Tensor) -> Tensor:
-    """The pose B×4×4, unchanged, but its translation grows in the gradient as the depth B×1×H/2×W/2 that it was solved with does;
-    intrinsics B×3×3 are those of the full size.
-
-    The network's pose takes depth as given. Were it a constant for the loss as well, any bias of it would change the depth, the
-    next pose with it, and so on without end; and a loss on the distance driven would not reach the depth. Least squares
-    (networks/pose.py) find the length of the translation from those depths whose points it moves: d ln |t| = Σ w d ln z.
-    """
-    log_depth = (_say_in_translation(pose.detach(), depth.detach(), intrinsics) * depth.log()).sum((1, 2, 3))
-    growth = (log_depth - log_depth.detach()).exp().view(-1, 1, 1)
-    return torch.cat([pose[..., :3], pose[..., 3:] * torch.cat([growth.expand(-1, 3, 1), torch.ones_like(growth)], 1)], 2)
-
-
-def _say_in_translation(pose: Tensor, depth: Tensor, intrinsics: Tensor) -> Tensor:
-    """w B×1×H/2×W/2 of sum 1: g² / (σ_flow² + σ_depth² g²), g the pixels that the translation moves a point by; 0 where none moves."""
-    _, parallax, seen = rigid_flow_and_parallax(depth, grid_intrinsics(intrinsics, 2), pose)
-    squared = (2 * parallax).square().sum(1, keepdim=True)
-    weight = torch.where(seen, squared / (FLOW_STD**2 + DEPTH_STD**2 * squared), 0.0)
-    return weight / weight.sum((1, 2, 3), keepdim=True).clamp(min=MIN_SAY)
 
 
 def _part(stacked: Tensor, index: int, count: int) -> Tensor:
