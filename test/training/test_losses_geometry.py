@@ -14,6 +14,7 @@ from geoseg_ros.training.losses.depth import (
     log_depth_loss,
     relative_depth_loss,
     scale_drift_loss,
+    sky_loss,
     scale_invariant_loss,
 )
 from geoseg_ros.training.losses.flow import (
@@ -68,6 +69,16 @@ def test_scale_may_not_drift_but_shape_may_change():
     assert scale_drift_loss(swapped, reference, inverse=False).item() == pytest.approx(0, abs=1e-12)
     grown = torch.stack([2 * reference[0], reference[1]])
     assert scale_drift_loss(grown, reference, inverse=False).item() == pytest.approx(math.log(2) ** 2 / 2)
+
+
+def test_the_sky_is_as_near_as_the_picture_says_on_the_mean():
+    """Inverse depths 0.1, 0.3 and twice 0.4 have the mean 0.3; the sky, the first two, is (1/3 + 1) / 2 of it. Scale earns nothing."""
+    inverse_depth = torch.tensor([0.1, 0.3, 0.4, 0.4], dtype=torch.float64).view(1, 1, 2, 2).requires_grad_()
+    sky = torch.tensor([True, True, False, False]).view(1, 1, 2, 2)
+    assert sky_loss(inverse_depth, sky).item() == pytest.approx(2 / 3)
+    assert sky_loss(5 * inverse_depth, sky).item() == pytest.approx(2 / 3)
+    assert sky_loss(inverse_depth, torch.zeros_like(sky)).item() == 0
+    assert gradcheck(lambda d: sky_loss(d, sky), (inverse_depth,))
 
 
 def test_depth_losses_by_hand():

@@ -10,12 +10,14 @@ import torch
 
 from geoseg_ros.backends.loading import load_network
 from geoseg_ros.errors import ConfigError
+from geoseg_ros.labels import CAMVID_11
 from geoseg_ros.networks.posenet import CameraHead
 from geoseg_ros.training.config import RECIPES, CropStage, Recipe, load_recipe
 from geoseg_ros.training.losses.photometric import l1_error, photometric_error
 from geoseg_ros.training.tasks import create_task
 from geoseg_ros.training.tasks.learned_camera import describe_learned_camera, focal_tolerance
 from geoseg_ros.training.tasks.reprojection import Frame, Rule, full_size_depths, reprojection
+from geoseg_ros.training.tasks.teacher import Teacher
 from triplet_examples import HEIGHT, WIDTH, images, intrinsics, perception_task, pose, reached, save_teacher, triplet
 
 WIDTHS = [4, 4, 4, 4, 4]
@@ -23,18 +25,19 @@ DEPTH_PARTS, POSE_PARTS = {"encoder", "decoder"}, {"pose_network"}
 PHOTOMETRIC = {"photometric", "smoothness"}
 
 HEADS = DEPTH_PARTS | {"depth_head"}
+SHIPPED = PHOTOMETRIC | {"sky"}
 
 SYSTEMS = {
-    "plain_l1": (PHOTOMETRIC, HEADS | {"pose_head"}),
-    "monodepth2": (PHOTOMETRIC, HEADS | {"pose_head"}),
+    "plain_l1": (SHIPPED, HEADS | {"pose_head"}),
+    "monodepth2": (SHIPPED, HEADS | {"pose_head"}),
     "monodepth2_posenet": (PHOTOMETRIC, DEPTH_PARTS | POSE_PARTS),
-    "sc_sfmlearner": (PHOTOMETRIC | {"geometry"}, HEADS | {"pose_head"}),
+    "sc_sfmlearner": (SHIPPED | {"geometry"}, HEADS | {"pose_head"}),
     "learned_intrinsics": (PHOTOMETRIC | {"fx", "fy"}, DEPTH_PARTS | POSE_PARTS),
-    "velocity_scale": (PHOTOMETRIC | {"velocity"}, HEADS | {"pose_head"}),
-    "known_pose": (PHOTOMETRIC, HEADS),
-    "semantic_exclusion": (PHOTOMETRIC, HEADS | {"pose_head"}),
+    "velocity_scale": (SHIPPED | {"velocity"}, HEADS | {"pose_head"}),
+    "known_pose": (SHIPPED, HEADS),
+    "semantic_exclusion": (SHIPPED, HEADS | {"pose_head"}),
     "segdepth": (PHOTOMETRIC | {"boundary"}, DEPTH_PARTS | POSE_PARTS | {"mask_network"}),
-    "adapt": (PHOTOMETRIC | {"velocity", "scale_drift", "shape_drift"}, HEADS | {"pose_head"}),
+    "adapt": (SHIPPED | {"velocity", "scale_drift", "shape_drift"}, HEADS | {"pose_head"}),
 }
 
 
@@ -295,6 +298,32 @@ def test_the_teacher_excludes_pixels_and_learns_nothing(exclude, teacher, monkey
     assert some["drive/photometric"] > nothing["drive/photometric"] == 0
 
 
+def test_the_sky_is_drawn_away(teacher, monkeypatch):
+    trained = task({"teacher": teacher, "sky": 1.0, "photometric": 0.0, "smoothness": 0.0})
+    sky = torch.zeros(2, 1, HEIGHT, WIDTH, dtype=torch.bool)
+    sky[:, :, : HEIGHT // 4] = True
+    monkeypatch.setattr(trained.teacher, "sky", lambda *_: sky)
+    optimizer = torch.optim.Adam(trained.network.parameters(), lr=1e-3)
+    losses = []
+    for _ in range(8):
+        loss, scalars = trained.step({"drive": triplet()}, 0)
+        torch.testing.assert_close(loss, scalars["drive/sky"])
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    assert losses[-1] < 0.9 * losses[0]
+
+
+def test_the_teachers_sky_is_a_category(tmp_path):
+    teacher = Teacher(save_teacher(tmp_path / "teacher.safetensors"), "")
+    data = triplet()
+    shown = teacher.network(data["image"], data["K"], heads=("semantic",)).logits.argmax(1, keepdim=True)
+    for category, ids in (("sky", CAMVID_11.names.index("Sky")), ("dynamic", torch.tensor(CAMVID_11.dynamic_ids))):
+        expected = torch.isin(shown, torch.as_tensor(ids)).repeat_interleave(2, 2).repeat_interleave(2, 3)
+        assert torch.equal(getattr(teacher, category)(data["image"], data["K"]), expected)
+
+
 def test_the_boundary_loss_reaches_the_depth_network(teacher, monkeypatch):
     trained = task({"teacher": teacher, "boundary": 1.0, "photometric": 0.0, "smoothness": 0.0})
     mask = torch.zeros(2, 1, HEIGHT, WIDTH, dtype=torch.bool)
@@ -330,6 +359,7 @@ def test_pictures_and_bundle_of_every_network(teacher):
         ({"consistency_mask": True}, {}, "combine: mean"),
         ({"exclude": "dynamic"}, {}, "need a teacher"),
         ({"boundary": 0.1}, {}, "need a teacher"),
+        ({"sky": 0.1}, {}, "need a teacher"),
         ({"scale_drift": 1.0}, {}, "need a teacher"),
         ({"shape_drift": 1.0}, {}, "need a teacher"),
         ({"velocity_ramp": -1}, {}, "velocity_ramp is -1"),

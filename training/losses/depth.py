@@ -1,4 +1,4 @@
-"""Supervised depth losses on log depth.
+"""Depth losses, most of them supervised, on log depth.
 
 ``prediction`` is B×1×H×W inverse depth (1/m, ``inverse=True``, what the networks give) or depth (m).
 ``target`` is B×1×H×W depth in metres, z not ray length: +inf is sky, NaN or <= 0 is unknown. ``far`` says
@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from geoseg_ros.training.losses.masked import full_precision, masked_mean
-from geoseg_ros.training.losses.smoothness import differences
+from geoseg_ros.training.losses.smoothness import differences, mean_normalise
 
 SMALLEST_PREDICTION = 1e-6
 LARGEST_LOG = 4.0
@@ -95,6 +95,14 @@ def scale_drift_loss(prediction: Tensor, reference: Tensor, inverse: bool = True
     """
     difference, known = log_depth_difference(prediction, reference, inverse=inverse)
     return (difference.sum((1, 2, 3)) / known.sum((1, 2, 3)).clamp(min=1)).square().mean()
+
+
+def sky_loss(inverse_depth: Tensor, sky: Tensor) -> Tensor:
+    """Mean over the sky, bool B×1×H×W, of inverse depth over the picture's mean inverse depth: what shows no parallax is far.
+
+    Pictures tell the depth of bright, empty sky as little as that of a wall, and smoothness draws it to the roofs before it.
+    """
+    return masked_mean(mean_normalise(inverse_depth), sky)
 
 
 def gradient_matching_loss(

@@ -27,7 +27,7 @@ from geoseg_ros.networks import create_network
 from geoseg_ros.projection import invert_pose
 from geoseg_ros.training.config import Recipe
 from geoseg_ros.training.losses.boundary import boundary_loss, boundary_weights
-from geoseg_ros.training.losses.depth import scale_drift_loss, scale_invariant_loss
+from geoseg_ros.training.losses.depth import scale_drift_loss, scale_invariant_loss, sky_loss
 from geoseg_ros.training.losses.pose import velocity_loss
 from geoseg_ros.training.losses.smoothness import mean_normalise, multi_scale_smoothness
 from geoseg_ros.training.schema import parse
@@ -51,8 +51,8 @@ class SelfSupervisedLoss:
     frame. ``poses``: the network's, or those that the data gives. ``hide_intrinsics``: the network's camera is used even where
     the data knows it. ``teacher``: a ``perception`` model file, or ``default``; ``exclude`` leaves out what it calls of a dynamic
     class, or moving by itself; ``scale_drift`` holds the scale of depth to the teacher's, where ``velocity`` does not hold it to
-    odometry; ``shape_drift`` holds all else of it, where the photometric error does not object. ``velocity`` grows over its first
-    ``velocity_ramp`` steps.
+    odometry; ``shape_drift`` holds all else of it, where the photometric error does not object; ``sky`` keeps far what it calls
+    sky. ``velocity`` grows over its first ``velocity_ramp`` steps.
     """
 
     error: Literal["ssim_l1", "l1"] = "ssim_l1"
@@ -73,6 +73,7 @@ class SelfSupervisedLoss:
     velocity_ramp: int = 0
     scale_drift: float = 0.0
     shape_drift: float = 0.0
+    sky: float = 0.0
     boundary: float = 0.0
 
     def __post_init__(self) -> None:
@@ -80,9 +81,9 @@ class SelfSupervisedLoss:
             raise ConfigError("velocity is a loss on learned poses, but poses is 'given'; expected velocity 0")
         if self.consistency_mask and self.combine == "minimum":
             raise ConfigError("consistency_mask weighs each source on its own; expected combine: mean")
-        if self.teacher is None and (self.exclude != "nothing" or self.boundary or self.holds_depth):
+        if self.teacher is None and (self.exclude != "nothing" or self.boundary or self.sky or self.holds_depth):
             raise ConfigError(
-                "exclude, boundary, scale_drift and shape_drift need a teacher, a perception model file; teacher is null"
+                "exclude, boundary, sky, scale_drift and shape_drift need a teacher, a perception model file; teacher is null"
             )
         if self.velocity_ramp < 0:
             raise ConfigError(f"velocity_ramp is {self.velocity_ramp}, expected 0 or more steps")
@@ -193,6 +194,8 @@ class SelfSupervisedTask:
             losses["velocity"] = torch.stack(velocity).mean()
         if loss.holds_depth:
             losses.update(self._drift(name, data, frames[CURRENT].depths[0]))
+        if loss.sky:
+            losses["sky"] = self._sky(data, prediction)
         if loss.boundary:
             losses["boundary"] = self._boundary(data, prediction)
         return losses
@@ -211,6 +214,11 @@ class SelfSupervisedTask:
             "scale_drift": scale_drift_loss(depth, unscaled, inverse=False),
             "shape_drift": scale_invariant_loss(depth, reference, inverse=False, variance_focus=1.0),
         }
+
+    def _sky(self, data: Data, prediction: Prediction) -> Tensor:
+        with self.autocast():
+            sky = self.teacher.sky(data[f"{CURRENT}_clean"], data["K"])
+        return sky_loss(prediction.inverse_depth[CURRENT][0], sky)
 
     def _boundary(self, data: Data, prediction: Prediction) -> Tensor:
         with self.autocast():

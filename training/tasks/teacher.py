@@ -12,6 +12,8 @@ from geoseg_ros.errors import ConfigError
 from geoseg_ros.networks.perception import PerceptionOutput
 from geoseg_ros.training.model_file import model_file
 
+SKY = "sky"
+
 
 class Teacher:
     """Semantics, depth and motion of a ``perception`` model file; ``name`` as :func:`model_file` takes it."""
@@ -22,14 +24,23 @@ class Teacher:
         if bundle.architecture != "perception":
             raise ConfigError(f"the teacher {path} is a '{bundle.architecture}' model, expected 'perception'")
         self.network = load_network(bundle).for_inference()
-        self._dynamic = torch.tensor(bundle.labels.dynamic_ids)
+        labels = bundle.labels
+        self._dynamic = torch.tensor(labels.dynamic_ids)
+        self._sky = torch.tensor([labels.names.index(name) for name in labels.categories.get(SKY, ())])
 
-    @torch.no_grad()
     def dynamic(self, image: Tensor, intrinsics: Tensor) -> Tensor:
         """Pixels of classes whose objects can move, bool B×1×H×W, of images B×3×H×W."""
+        return self._is_of(image, intrinsics, self._dynamic)
+
+    def sky(self, image: Tensor, intrinsics: Tensor) -> Tensor:
+        """Pixels of the category sky, bool B×1×H×W; none where the teacher's labels have no such category."""
+        return self._is_of(image, intrinsics, self._sky)
+
+    @torch.no_grad()
+    def _is_of(self, image: Tensor, intrinsics: Tensor, classes: Tensor) -> Tensor:
         logits = self.network.to(image.device)(image, intrinsics, heads=("semantic",)).logits
-        dynamic = torch.isin(logits.argmax(1, keepdim=True), self._dynamic.to(image.device))
-        return dynamic.repeat_interleave(2, 2).repeat_interleave(2, 3)
+        found = torch.isin(logits.argmax(1, keepdim=True), classes.to(image.device))
+        return found.repeat_interleave(2, 2).repeat_interleave(2, 3)
 
     @torch.no_grad()
     def depth(self, image: Tensor, other: Tensor, intrinsics: Tensor) -> Tensor:
