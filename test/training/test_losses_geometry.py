@@ -14,8 +14,8 @@ from geoseg_ros.training.losses.depth import (
     log_depth_loss,
     relative_depth_loss,
     scale_drift_loss,
-    sky_loss,
     scale_invariant_loss,
+    sky_loss,
 )
 from geoseg_ros.training.losses.flow import (
     augmentation_distillation_loss,
@@ -71,12 +71,13 @@ def test_scale_may_not_drift_but_shape_may_change():
     assert scale_drift_loss(grown, reference, inverse=False).item() == pytest.approx(math.log(2) ** 2 / 2)
 
 
-def test_the_sky_is_as_near_as_the_picture_says_on_the_mean():
-    """Inverse depths 0.1, 0.3 and twice 0.4 have the mean 0.3; the sky, the first two, is (1/3 + 1) / 2 of it. Scale earns nothing."""
-    inverse_depth = torch.tensor([0.1, 0.3, 0.4, 0.4], dtype=torch.float64).view(1, 1, 2, 2).requires_grad_()
+def test_sky_is_too_near_beyond_a_tenth_of_the_mean():
+    """Inverse depths 0.02, 0.28 and twice 0.45 have the mean 0.3; the sky, the first two, is 1/15 and 14/15 of it. Scale earns
+    nothing, and nothing pushes the first one on."""
+    inverse_depth = torch.tensor([0.02, 0.28, 0.45, 0.45], dtype=torch.float64).view(1, 1, 2, 2).requires_grad_()
     sky = torch.tensor([True, True, False, False]).view(1, 1, 2, 2)
-    assert sky_loss(inverse_depth, sky).item() == pytest.approx(2 / 3)
-    assert sky_loss(5 * inverse_depth, sky).item() == pytest.approx(2 / 3)
+    assert sky_loss(inverse_depth, sky).item() == pytest.approx((14 / 15 - 0.1) / 2)
+    assert sky_loss(5 * inverse_depth, sky).item() == pytest.approx((14 / 15 - 0.1) / 2)
     assert sky_loss(inverse_depth, torch.zeros_like(sky)).item() == 0
     assert gradcheck(lambda d: sky_loss(d, sky), (inverse_depth,))
 

@@ -19,6 +19,9 @@ SMALLEST_PREDICTION = 1e-6
 LARGEST_LOG = 4.0
 """Log difference beyond which a depth costs no more, so that no pixel's gradient explodes."""
 
+SKY_SHARE = 0.1
+"""Of the mean inverse depth: a tenth of a street's 0.1/m is 100 m."""
+
 
 def log_depth_difference(
     prediction: Tensor,
@@ -98,11 +101,12 @@ def scale_drift_loss(prediction: Tensor, reference: Tensor, inverse: bool = True
 
 
 def sky_loss(inverse_depth: Tensor, sky: Tensor) -> Tensor:
-    """Mean over the sky, bool B×1×H×W, of inverse depth over the picture's mean inverse depth: what shows no parallax is far.
+    """Mean over the sky, bool B×1×H×W, of how much its inverse depth exceeds SKY_SHARE of the picture's mean inverse depth.
 
-    Pictures tell the depth of bright, empty sky as little as that of a wall, and smoothness draws it to the roofs before it.
+    Pictures tell the depth of empty sky as little as that of a wall, and smoothness draws it to the roofs before it. Beyond that
+    distance farther is no better: what pushed it on would push all that looks alike.
     """
-    return masked_mean(mean_normalise(inverse_depth), sky)
+    return masked_mean((mean_normalise(inverse_depth) - SKY_SHARE).clamp(min=0), sky)
 
 
 def gradient_matching_loss(
