@@ -126,6 +126,11 @@ class LabelSet:
         return tuple(self.names.index(name) for name in self.dynamic)
 
     @property
+    def sky_ids(self) -> tuple[int, ...]:
+        """Ids of the classes called sky, which is infinitely far."""
+        return tuple(index for index, name in enumerate(self.names) if name.lower() == "sky")
+
+    @property
     def palette_array(self) -> np.ndarray:
         """Colours by id, 256×3 uint8; black for ids without a class."""
         array = np.zeros((256, 3), dtype=np.uint8)

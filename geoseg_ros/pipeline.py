@@ -80,6 +80,7 @@ class Pipeline:
         self._pose_from_depth = "flow" in self.backend.heads  # else a network of its own judges how far the camera moved
         self.metric = bool(self.bundle.provenance.get("metric", False))
         self._dynamic = np.isin(np.arange(256), self.labels.dynamic_ids)
+        self._sky = np.isin(np.arange(256), self.labels.sky_ids)
         self._road = np.isin(np.arange(256), road_ids(self.labels))
         self._camera_height = self._checked_height(camera_height)
         if not scale_memory >= 0:
@@ -199,16 +200,16 @@ class Pipeline:
     def _ego_pose(
         self, raw: PerceptionOutput, depth: np.ndarray, camera: PinholeCamera, classes: np.ndarray | None
     ) -> PoseEstimate:
-        """The network's pose, refined to explain its flow with its depth where nothing can move by itself."""
+        """The network's pose, refined to explain its flow with its depth, the sky's being infinite, where nothing can move by
+        itself."""
+        pose = raw.previous_from_current[0].double().cpu().numpy()
         if raw.flow is None:
-            return unrefined_pose(raw.previous_from_current[0].double().cpu().numpy())
-        return refine_pose(
-            _channels_last(raw.flow),
-            depth,
-            camera.matrix,
-            raw.previous_from_current[0].double().cpu().numpy(),
-            weights=None if classes is None else 1.0 - self._dynamic[classes].astype(np.float32),
-        )
+            return unrefined_pose(pose)
+        weights = None
+        if classes is not None:
+            depth = np.where(self._sky[classes], np.float32(np.inf), depth)
+            weights = 1.0 - self._dynamic[classes].astype(np.float32)
+        return refine_pose(_channels_last(raw.flow), depth, camera.matrix, pose, weights)
 
     def _steady_scale(
         self,

@@ -38,6 +38,8 @@ def test_sizes_and_dynamic_classes():
     assert [len(labels.names) for labels in LABEL_SETS.values()] == [11, 19, 7]
     assert CITYSCAPES_19.dynamic_ids == tuple(range(11, 19))
     assert IDD_7.dynamic_ids == (2, 3)
+    assert (CAMVID_11.sky_ids, CITYSCAPES_19.sky_ids, IDD_7.sky_ids) == ((0,), (10,), (6,))
+    assert LabelSet("room", ("floor", "wall"), ((0, 0, 0), (1, 1, 1)), ()).sky_ids == ()
 
 
 @pytest.mark.parametrize("labels", LABEL_SETS.values(), ids=LABEL_SETS)

@@ -18,6 +18,7 @@ from geoseg_ros.motion import MOTION_METHODS
 from geoseg_ros.networks import create_network
 from geoseg_ros.networks.perception import PerceptionOutput
 from geoseg_ros.pipeline import UNKNOWN_VARIANCE, Pipeline, network_size
+from geoseg_ros.projection import pose_from_vector, rigid_flow
 from geoseg_ros.scale import ENOUGH, MODEL_STD
 
 WIDTH, HEIGHT = 192, 128
@@ -220,6 +221,19 @@ def test_lengths_keep_the_scale_of_the_frame_before(bundle):
     assert second.ego_motion.previous_from_current[2, 3] == pytest.approx(0.1, rel=1e-3)
 
 
+def test_the_sky_is_infinitely_far_for_ego_motion(bundle):
+    """A camera drives and turns below a sky that the network thinks 20 m away: what moves in it has only turned."""
+    pipeline = Pipeline(bundle, precision="float32", motion_method="omega", scale_memory=0.0)
+    step = pose_from_vector(torch.tensor([[0.002, 0.02, 0.0, 0.0, 0.0, 0.4]]))
+    truth = flat_road(height=1.5)
+    flow, _ = rigid_flow(truth.depth, torch.from_numpy(CAMERA.resize(96, 64).matrix).float()[None], step)
+    wrong = torch.where(truth.depth.isinf(), 20.0, truth.depth)
+    answers = [truth, truth._replace(depth=wrong, flow=flow, previous_from_current=torch.eye(4)[None])]
+    pipeline.backend.run = lambda *arguments: answers.pop(0)
+    _, second = (pipeline.step(picture(0), CAMERA, STEP + i, {"ego_motion"}) for i in range(2))
+    np.testing.assert_allclose(second.ego_motion.previous_from_current, step[0].numpy(), atol=1e-4)
+
+
 def test_own_motion_comes_from_the_network_or_a_formula(bundle):
     masks = {}
     for method in MOTION_METHODS:
@@ -298,6 +312,8 @@ def test_bad_input_is_named(pipeline, bundle):
         Pipeline(bundle, backend="magic")
     with pytest.raises(ConfigError, match="camera_height is -1.0 m"):
         Pipeline(bundle, camera_height=-1.0)
+    with pytest.raises(ConfigError, match="scale_memory is -1 s, expected 0 or more"):
+        Pipeline(bundle, scale_memory=-1.0)
     names = ("a", "b", "c", *CAMVID_11.names[:3], *CAMVID_11.names[6:])
     roadless = dataclasses.replace(CAMVID_11, names=names, categories={})
     with pytest.raises(ConfigError, match=r"camera_height is 1.5 m, but the model knows no road \(a, b, c, Sky.*expected 0"):

@@ -51,6 +51,11 @@ def test_a_change_is_forgotten_with_time(scale, dt):
     np.testing.assert_allclose(np.log(factors[1:]), logs, atol=5e-3)
 
 
+def test_without_memory_every_frame_is_judged_anew():
+    drift = ScaleDrift(memory=0.0)
+    assert [drift.update(s * street(0.0), K, forward(0.0), ALL, 0.1) for s in (1.0, 2.0, 0.5)] == [1.0] * 3
+
+
 def test_a_steady_scale_needs_no_factor_however_wrong():
     np.testing.assert_allclose(drive([2.5] * 5, dt=0.1), 1.0, rtol=5e-3)
 

@@ -12,8 +12,6 @@ from geoseg_ros.errors import ConfigError
 from geoseg_ros.networks.perception import PerceptionOutput
 from geoseg_ros.training.model_file import model_file
 
-SKY = "sky"
-
 
 class Teacher:
     """Semantics, depth and motion of a ``perception`` model file; ``name`` as :func:`model_file` takes it."""
@@ -24,16 +22,15 @@ class Teacher:
         if bundle.architecture != "perception":
             raise ConfigError(f"the teacher {path} is a '{bundle.architecture}' model, expected 'perception'")
         self.network = load_network(bundle).for_inference()
-        labels = bundle.labels
-        self._dynamic = torch.tensor(labels.dynamic_ids)
-        self._sky = torch.tensor([labels.names.index(name) for name in labels.categories.get(SKY, ())])
+        self._dynamic = torch.tensor(bundle.labels.dynamic_ids)
+        self._sky = torch.tensor(bundle.labels.sky_ids)
 
     def dynamic(self, image: Tensor, intrinsics: Tensor) -> Tensor:
         """Pixels of classes whose objects can move, bool B×1×H×W, of images B×3×H×W."""
         return self._is_of(image, intrinsics, self._dynamic)
 
     def sky(self, image: Tensor, intrinsics: Tensor) -> Tensor:
-        """Pixels of the category sky, bool B×1×H×W; none where the teacher's labels have no such category."""
+        """Pixels of the sky, bool B×1×H×W; none where the teacher's labels have no such class."""
         return self._is_of(image, intrinsics, self._sky)
 
     @torch.no_grad()
