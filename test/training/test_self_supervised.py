@@ -11,13 +11,14 @@ import torch
 from geoseg_ros.backends.loading import load_network
 from geoseg_ros.errors import ConfigError
 from geoseg_ros.labels import CAMVID_11
+from geoseg_ros.networks.perception import PerceptionOutput
 from geoseg_ros.networks.posenet import CameraHead
 from geoseg_ros.training.config import RECIPES, CropStage, Recipe, load_recipe
 from geoseg_ros.training.losses.photometric import l1_error, photometric_error
 from geoseg_ros.training.tasks import create_task
 from geoseg_ros.training.tasks.learned_camera import describe_learned_camera, focal_tolerance
 from geoseg_ros.training.tasks.reprojection import Frame, Rule, full_size_depths, reprojection
-from geoseg_ros.training.tasks.teacher import Teacher
+from geoseg_ros.training.tasks.teacher import SKY_MARGIN, Teacher
 from triplet_examples import HEIGHT, WIDTH, images, intrinsics, perception_task, pose, reached, save_teacher, triplet
 
 WIDTHS = [4, 4, 4, 4, 4]
@@ -315,13 +316,16 @@ def test_the_sky_is_drawn_away(teacher, monkeypatch):
     assert losses[-1] < 0.9 * losses[0]
 
 
-def test_the_teachers_sky_is_a_category(tmp_path):
+def test_the_teacher_tells_classes_and_keeps_a_margin_in_the_sky(tmp_path):
+    """The left of the picture is sky, the right is car: SKY_MARGIN pixels before the car nothing is sure."""
     teacher = Teacher(save_teacher(tmp_path / "teacher.safetensors"), "")
-    data = triplet()
-    shown = teacher.network(data["image"], data["K"], heads=("semantic",)).logits.argmax(1, keepdim=True)
-    for category, ids in (("sky", CAMVID_11.names.index("Sky")), ("dynamic", torch.tensor(CAMVID_11.dynamic_ids))):
-        expected = torch.isin(shown, torch.as_tensor(ids)).repeat_interleave(2, 2).repeat_interleave(2, 3)
-        assert torch.equal(getattr(teacher, category)(data["image"], data["K"]), expected)
+    ids = torch.full((2, HEIGHT // 2, WIDTH // 2), CAMVID_11.index("Sky"))
+    ids[..., WIDTH // 4 :] = CAMVID_11.index("Car")
+    logits = torch.nn.functional.one_hot(ids, len(CAMVID_11.names)).permute(0, 3, 1, 2).float()
+    teacher.network.forward = lambda *_, **__: PerceptionOutput(logits, None, None, None, None, None, None)
+    data, column = triplet(), torch.arange(WIDTH).expand(2, 1, HEIGHT, WIDTH)
+    assert torch.equal(teacher.dynamic(data["image"], data["K"]), column >= WIDTH // 2)
+    assert torch.equal(teacher.sky(data["image"], data["K"]), column < WIDTH // 2 - SKY_MARGIN)
 
 
 def test_the_boundary_loss_reaches_the_depth_network(teacher, monkeypatch):

@@ -4,6 +4,7 @@ of the result."""
 from __future__ import annotations
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from geoseg_ros.backends.loading import load_network
@@ -11,6 +12,9 @@ from geoseg_ros.bundle import load_bundle
 from geoseg_ros.errors import ConfigError
 from geoseg_ros.networks.perception import PerceptionOutput
 from geoseg_ros.training.model_file import model_file
+
+SKY_MARGIN = 6
+"""Pixels: what is taken for sky beside it may be a twig."""
 
 
 class Teacher:
@@ -30,8 +34,9 @@ class Teacher:
         return self._is_of(image, intrinsics, self._dynamic)
 
     def sky(self, image: Tensor, intrinsics: Tensor) -> Tensor:
-        """Pixels of the sky, bool B×1×H×W; none where the teacher's labels have no such class."""
-        return self._is_of(image, intrinsics, self._sky)
+        """Pixels well inside the sky, bool B×1×H×W; none where the teacher's labels have no such class."""
+        other = ~self._is_of(image, intrinsics, self._sky)
+        return ~F.max_pool2d(other.float(), 2 * SKY_MARGIN + 1, stride=1, padding=SKY_MARGIN).bool()
 
     @torch.no_grad()
     def _is_of(self, image: Tensor, intrinsics: Tensor, classes: Tensor) -> Tensor:
