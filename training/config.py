@@ -1,8 +1,8 @@
 """Recipes: a training run as one YAML file, checked before anything is loaded.
 
-A recipe with ``base: NAME`` says only in what it differs from another one. The command line's ``key=value`` overrides reach into it with dots (``optimizer.lr=1e-3``,
-``data.camvid.batch=4``, ``data.camvid=null`` removes a source). The resolved recipe is saved as config.yaml
-beside the weights; training that file repeats the run.
+A recipe with ``base: NAME`` says only in what it differs from another one. The command line's ``key=value``
+overrides reach into it with dots (``optimizer.lr=1e-3``, ``data.camvid.batch=4``, ``data.camvid=null`` removes
+a source). The resolved recipe is saved as config.yaml beside the weights; training that file repeats the run.
 """
 
 from __future__ import annotations
