@@ -52,8 +52,8 @@ def test_training_on_a_bag_takes_its_shape_unless_told(tmp_path, monkeypatch, ca
     monkeypatch.setattr(dry_run, "dry_run", lambda recipe: asked.append(recipe.crop) or "checked")
     bag = str(write_drive(tmp_path / "drive"))
     assert main(["train", "monodepth2", "--bag", bag, "--dry-run"]) == 0
-    assert "crop=[256,192] for images of 64×48" in capsys.readouterr().err
+    assert "crop=[384,288] for images of 64×48" in capsys.readouterr().err
     assert main(["train", "monodepth2", "crop=[64,32]", "--bag", bag, "--dry-run"]) == 0
-    assert asked == [(256, 192), (64, 32)]
+    assert asked == [(384, 288), (64, 32)]
     assert main(["train", "monodepth2", "--bag", str(tmp_path / "nowhere"), "--dry-run"]) != 0
     assert "nowhere" in capsys.readouterr().err
