@@ -31,6 +31,9 @@ NANOSECONDS = 1_000_000_000
 UNKNOWN_VARIANCE = 1e6
 """Variance, (m/s)² or (rad/s)², that says: do not use this value."""
 
+SKY_FROM = 20.0
+"""In the network's lengths: what is called sky and thought nearer is a bright wall."""
+
 
 def network_size(width: int, height: int, area: int) -> tuple[int, int]:
     """Input size of the network for an image: the same aspect ratio, about ``area`` pixels, multiples of 32."""
@@ -207,7 +210,7 @@ class Pipeline:
             return unrefined_pose(pose)
         weights = None
         if classes is not None:
-            depth = np.where(self._sky[classes], np.float32(np.inf), depth)
+            depth = np.where(self._sky[classes] & (depth > SKY_FROM), np.float32(np.inf), depth)
             weights = 1.0 - self._dynamic[classes].astype(np.float32)
         return refine_pose(_channels_last(raw.flow), depth, camera.matrix, pose, weights)
 

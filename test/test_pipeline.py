@@ -222,12 +222,12 @@ def test_lengths_keep_the_scale_of_the_frame_before(bundle):
 
 
 def test_the_sky_is_infinitely_far_for_ego_motion(bundle):
-    """A camera drives and turns below a sky that the network thinks 20 m away: what moves in it has only turned."""
+    """A camera drives and turns below a sky that the network thinks 25 m away: what moves in it has only turned."""
     pipeline = Pipeline(bundle, precision="float32", motion_method="omega", scale_memory=0.0)
     step = pose_from_vector(torch.tensor([[0.002, 0.02, 0.0, 0.0, 0.0, 0.4]]))
     truth = flat_road(height=1.5)
     flow, _ = rigid_flow(truth.depth, torch.from_numpy(CAMERA.resize(96, 64).matrix).float()[None], step)
-    wrong = torch.where(truth.depth.isinf(), 20.0, truth.depth)
+    wrong = torch.where(truth.depth.isinf(), 25.0, truth.depth)
     answers = [truth, truth._replace(depth=wrong, flow=flow, previous_from_current=torch.eye(4)[None])]
     pipeline.backend.run = lambda *arguments: answers.pop(0)
     _, second = (pipeline.step(picture(0), CAMERA, STEP + i, {"ego_motion"}) for i in range(2))

@@ -72,12 +72,12 @@ def test_scale_may_not_drift_but_shape_may_change():
 
 
 def test_sky_is_too_near_beyond_a_tenth_of_the_mean():
-    """Inverse depths 0.02, 0.28 and twice 0.45 have the mean 0.3; the sky, the first two, is 1/15 and 14/15 of it. Scale earns
-    nothing, and nothing pushes the first one on."""
-    inverse_depth = torch.tensor([0.02, 0.28, 0.45, 0.45], dtype=torch.float64).view(1, 1, 2, 2).requires_grad_()
-    sky = torch.tensor([True, True, False, False]).view(1, 1, 2, 2)
-    assert sky_loss(inverse_depth, sky).item() == pytest.approx((14 / 15 - 0.1) / 2)
-    assert sky_loss(5 * inverse_depth, sky).item() == pytest.approx((14 / 15 - 0.1) / 2)
+    """Inverse depths 0.02, 0.08, 0.5 and 0.6 have the mean 0.3; the sky is 1/15, 4/15 and 5/3 of it. Scale earns nothing, nothing
+    pushes the first on, and the third, which is as near as a wall, is not believed to be sky."""
+    inverse_depth = torch.tensor([0.02, 0.08, 0.5, 0.6], dtype=torch.float64).view(1, 1, 2, 2).requires_grad_()
+    sky = torch.tensor([True, True, True, False]).view(1, 1, 2, 2)
+    assert sky_loss(inverse_depth, sky).item() == pytest.approx((4 / 15 - 0.1) / 2)
+    assert sky_loss(5 * inverse_depth, sky).item() == pytest.approx((4 / 15 - 0.1) / 2)
     assert sky_loss(inverse_depth, torch.zeros_like(sky)).item() == 0
     assert gradcheck(lambda d: sky_loss(d, sky), (inverse_depth,))
 

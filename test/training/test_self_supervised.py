@@ -300,6 +300,7 @@ def test_the_teacher_excludes_pixels_and_learns_nothing(exclude, teacher, monkey
 
 
 def test_the_sky_is_drawn_away(teacher, monkeypatch):
+    monkeypatch.setattr("geoseg_ros.training.losses.depth.WALL_SHARE", 10.0)  # untrained, all is equally near
     trained = task({"teacher": teacher, "sky": 1.0, "photometric": 0.0, "smoothness": 0.0})
     sky = torch.zeros(2, 1, HEIGHT, WIDTH, dtype=torch.bool)
     sky[:, :, : HEIGHT // 4] = True

@@ -22,6 +22,9 @@ LARGEST_LOG = 4.0
 SKY_SHARE = 0.1
 """Of the mean inverse depth: a tenth of a street's 0.1/m is 100 m."""
 
+WALL_SHARE = 0.4
+"""Of the mean inverse depth: sky in a room is a bright wall."""
+
 
 def log_depth_difference(
     prediction: Tensor,
@@ -104,9 +107,11 @@ def sky_loss(inverse_depth: Tensor, sky: Tensor) -> Tensor:
     """Mean over the sky, bool B×1×H×W, of how much its inverse depth exceeds SKY_SHARE of the picture's mean inverse depth.
 
     Pictures tell the depth of empty sky as little as that of a wall, and smoothness draws it to the roofs before it. Beyond that
-    distance farther is no better: what pushed it on would push all that looks alike.
+    distance farther is no better: what pushed it on would push all that looks alike. What is nearer than WALL_SHARE of the
+    mean is not believed to be sky.
     """
-    return masked_mean((mean_normalise(inverse_depth) - SKY_SHARE).clamp(min=0), sky)
+    share = mean_normalise(inverse_depth)
+    return masked_mean((share - SKY_SHARE).clamp(min=0), sky & (share < WALL_SHARE))
 
 
 def gradient_matching_loss(
