@@ -27,11 +27,16 @@ def kitti00(bench: Bench) -> SuiteResult:
     the same without the fit ('metric') and the stricter step-wise figure. A frame without ego-motion counts as
     standing still.
     """
+    frames, scores = kitti00_scores(bench, KITTI00_HELD_OUT)
+    return SuiteResult(frames=frames, scores=ego_motion_table(scores, TRANSLATION_BAR))
+
+
+def kitti00_scores(bench: Bench, part: slice) -> tuple[int, EgoMotionScores]:
+    """How many frames of that part of KITTI 00 were driven, and the scores of their steps."""
     folder = bench.data / "kitti00_color"
-    paths = files.image_paths(folder / "images")[KITTI00_HELD_OUT]
-    images = [files.read_image(path) for path in bench.limited(paths)]
+    images = [files.read_image(path) for path in bench.limited(files.image_paths(folder / "images")[part])]
     camera = folder_camera(folder / "intrinsics.json", files.check_one_size(images, str(folder)))
-    return _drive(bench, images, camera, true_poses("kitti00", bench.data), "kitti00", TRANSLATION_BAR)
+    return len(images), _scores(bench, images, camera, files.read_poses(folder / "poses.txt")[part], "kitti00")
 
 
 def kitti07(bench: Bench) -> SuiteResult:
@@ -40,7 +45,8 @@ def kitti07(bench: Bench) -> SuiteResult:
     images = bench.limited(files.read_clip(folder / "kitti07_gray_000-159.mp4"))
     size = files.check_one_size(images, "kitti07_gray_000-159.mp4")
     camera = folder_camera(folder / "kitti07_gray_000-159.json", size)
-    return _drive(bench, images, camera, true_poses("kitti07", bench.data), "kitti07", None)
+    scores = _scores(bench, images, camera, true_poses("kitti07", bench.data), "kitti07")
+    return SuiteResult(frames=len(images), scores=ego_motion_table(scores))
 
 
 def true_poses(drive: Literal["kitti00", "kitti07"], data: Path) -> np.ndarray:
@@ -93,14 +99,9 @@ def predicted_steps(
     return steps
 
 
-def _drive(
-    bench: Bench,
-    images: Sequence[np.ndarray],
-    camera: PinholeCamera,
-    poses: np.ndarray,
-    name: str,
-    bar: float | None,
-) -> SuiteResult:
+def _scores(
+    bench: Bench, images: Sequence[np.ndarray], camera: PinholeCamera, poses: np.ndarray, name: str
+) -> EgoMotionScores:
     metric = EgoMotionMetric()
     metric.update(predicted_steps(bench, images, camera, name), steps_of(poses[: len(images)]))
-    return SuiteResult(frames=len(images), scores=ego_motion_table(metric.scores(), bar))
+    return metric.scores()

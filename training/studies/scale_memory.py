@@ -16,10 +16,9 @@ from typing import Any
 
 from geoseg_ros.bundle import default_bundle_path
 from geoseg_ros.pipeline import Pipeline
-from geoseg_ros.training.data import files
-from geoseg_ros.training.evaluation.egomotion import predicted_steps
-from geoseg_ros.training.evaluation.suite import Bench, folder_camera
-from geoseg_ros.training.metrics.egomotion import EgoMotionMetric, EgoMotionScores, steps_of
+from geoseg_ros.training.evaluation.egomotion import kitti00_scores
+from geoseg_ros.training.evaluation.suite import Bench
+from geoseg_ros.training.metrics.egomotion import EgoMotionScores
 from geoseg_ros.training.studies.arguments import print_study, study_parser
 from geoseg_ros.training.studies.table import Column, markdown, save
 
@@ -52,13 +51,7 @@ def compare(folder: Path, memories: Sequence[float], model: Path, data: Path, fr
 def drive(model: Path, memory: float, data: Path, frames: int | None) -> EgoMotionScores:
     """The scores of ``model`` on the first ``frames`` of the drive."""
     bench = Bench(Pipeline(model, scale_memory=memory), data, frames, lambda items, total, description: iter(items))
-    folder = data / "kitti00_color"
-    images = [files.read_image(path) for path in bench.limited(files.image_paths(folder / "images")[FRAMES])]
-    camera = folder_camera(folder / "intrinsics.json", files.check_one_size(images, str(folder)))
-    poses = files.read_poses(folder / "poses.txt")[FRAMES][: len(images)]
-    metric = EgoMotionMetric()
-    metric.update(predicted_steps(bench, images, camera, DRIVE), steps_of(poses))
-    return metric.scores()
+    return kitti00_scores(bench, FRAMES)[1]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
