@@ -35,8 +35,10 @@ class Teacher:
 
     def sky(self, image: Tensor, intrinsics: Tensor) -> Tensor:
         """Pixels well inside the sky, bool B×1×H×W; none where the teacher's labels have no such class."""
-        other = ~self._is_of(image, intrinsics, self._sky)
-        return ~F.max_pool2d(other.float(), 2 * SKY_MARGIN + 1, stride=1, padding=SKY_MARGIN).bool()
+        near, side = (~self._is_of(image, intrinsics, self._sky)).float(), 2 * SKY_MARGIN + 1
+        for kernel, margin in (((side, 1), (SKY_MARGIN, 0)), ((1, side), (0, SKY_MARGIN))):  # as one square would, but faster
+            near = F.max_pool2d(near, kernel, stride=1, padding=margin)
+        return ~near.bool()
 
     @torch.no_grad()
     def _is_of(self, image: Tensor, intrinsics: Tensor, classes: Tensor) -> Tensor:
