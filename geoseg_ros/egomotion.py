@@ -21,8 +21,8 @@ import numpy as np
 FLOW_STD = 1.0
 """Expected error of optical flow per axis, pixels."""
 
-DEPTH_STD = 0.15
-"""Expected relative error of depth."""
+DEPTH_STD = 0.3
+"""Expected relative error of depth; most of it is shared with the neighbours, which makes it count for more than it is."""
 
 GRID_POINTS = 2000
 CONSENSUS_POINTS = 256
