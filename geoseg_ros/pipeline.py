@@ -21,9 +21,9 @@ from geoseg_ros.networks.encoder import STRIDE
 from geoseg_ros.networks.perception import HEADS, PerceptionOutput, State
 from geoseg_ros.perception import ALL_OUTPUTS, EgoMotion, Perception
 from geoseg_ros.projection import rigid_flow
-from geoseg_ros.road_plane import road_ids
+from geoseg_ros.road_plane import RoadPlane, fit_road_plane, road_ids
 from geoseg_ros.scale import MetricScale, Scale, check_camera_height
-from geoseg_ros.scale_drift import MEMORY, ScaleDrift
+from geoseg_ros.scale_drift import MEMORY, ROAD_SHARE, ScaleDrift
 
 __all__ = ["ALL_OUTPUTS", "EgoMotion", "Perception", "Pipeline", "network_size"]
 
@@ -53,6 +53,7 @@ class Pipeline:
         motion_method: one of :data:`geoseg_ros.motion.MOTION_METHODS`.
         camera_height: metres above the road, 0 where unknown; gives metric scale where odometry does not.
         scale_memory: seconds for which lengths keep the scale of the frames before (:mod:`geoseg_ros.scale_drift`), 0 or more.
+        road_share: how much the camera's height above the road counts in that, 0 … 1.
 
     Attribute ``gives``: the outputs of :data:`ALL_OUTPUTS` that the model can give; others stay ``None``.
 
@@ -70,6 +71,7 @@ class Pipeline:
         motion_method: str = LEARNED,
         camera_height: float = 0.0,
         scale_memory: float = MEMORY,
+        road_share: float = ROAD_SHARE,
     ):
         if motion_method not in MOTION_METHODS:
             raise ConfigError(f"motion_method is {motion_method!r}; expected one of {', '.join(MOTION_METHODS)}")
@@ -88,7 +90,9 @@ class Pipeline:
         self._camera_height = self._checked_height(camera_height)
         if not scale_memory >= 0:
             raise ConfigError(f"scale_memory is {scale_memory:g} s, expected 0 or more")
-        self._scale_memory = scale_memory
+        if not 0 <= road_share <= 1:
+            raise ConfigError(f"road_share is {road_share:g}, expected 0 … 1")
+        self._steadiness = (scale_memory, road_share)
         self.reset()
 
     def reset(self) -> None:
@@ -97,7 +101,7 @@ class Pipeline:
         self._stamp: int | None = None
         self._camera: PinholeCamera | tuple[int, int] | None = None
         self.scale = MetricScale(self.metric, self._camera_height)
-        self._drift = ScaleDrift(self._scale_memory)
+        self._drift = ScaleDrift(*self._steadiness)
 
     def warm_up(self, width: int, height: int, camera: PinholeCamera | None = None) -> None:
         """Run two blank frames of this size so that the first real one is not slow; without a camera with some other."""
@@ -165,10 +169,11 @@ class Pipeline:
         if raw.previous_from_current is not None:
             estimate = self._ego_pose(raw, depth, network_camera, classes)
         clock.lap("ego_motion")
+        road = self._road_plane(depth, network_camera, classes)
         if depth is not None and self._pose_from_depth:
-            steady = self._steady_scale(depth, network_camera, estimate, classes, dt)
-            depth, estimate = depth * np.float32(steady), estimate and estimate.scaled(steady)
-        result.scale = self._metric_scale(estimate, None if speed is None else abs(speed) * dt, depth, classes)
+            steady = self._steady_scale(depth, network_camera, estimate, classes, dt, road)
+            depth, estimate, road = depth * np.float32(steady), estimate and estimate.scaled(steady), road and road.scaled(steady)
+        result.scale = self._metric_scale(estimate, None if speed is None else abs(speed) * dt, road)
         if estimate is not None and "ego_motion" in outputs:
             result.ego_motion = _ego_motion(estimate, dt, result.scale)
         clock.lap("scale")
@@ -221,24 +226,27 @@ class Pipeline:
         estimate: PoseEstimate | None,
         classes: np.ndarray | None,
         dt: float,
+        road: RoadPlane | None,
     ) -> float:
         """What makes this frame's lengths those of the frames before."""
         still = np.ones(depth.shape, bool) if classes is None else ~self._dynamic[classes]
         pose = None if estimate is None else estimate.previous_from_current
-        return self._drift.update(depth, camera.matrix, pose, still, dt)
+        return self._drift.update(depth, camera.matrix, pose, still, dt, road and road.height)
 
-    def _metric_scale(
-        self,
-        estimate: PoseEstimate | None,
-        distance: float | None,
-        depth: np.ndarray | None,
-        classes: np.ndarray | None,
-    ) -> Scale:
-        """The stream's scale after this frame: ``distance`` metres driven, depth and classes at the network's size."""
+    def _road_plane(
+        self, depth: np.ndarray | None, camera: PinholeCamera | None, classes: np.ndarray | None
+    ) -> RoadPlane | None:
+        """The road below the camera, where depth and classes at the network's size show one."""
+        if depth is None or classes is None or not self._road.any():
+            return None
+        return fit_road_plane(depth, self._road[classes], camera.matrix)
+
+    def _metric_scale(self, estimate: PoseEstimate | None, distance: float | None, road: RoadPlane | None) -> Scale:
+        """The stream's scale after this frame: ``distance`` metres driven, the road in the network's lengths."""
         if estimate is not None and distance is not None:
             self.scale.drove(float(np.linalg.norm(estimate.previous_from_current[:3, 3])), distance)
-        if self.scale.needs_road and depth is not None and classes is not None:
-            self.scale.saw_road(depth, self._road[classes], self._camera.matrix)
+        if road is not None:
+            self.scale.saw_road(road)
         return self.scale.current
 
     def _checked_height(self, height: float) -> float:

@@ -8,7 +8,7 @@ q·m. A consensus of random samples (least trimmed squares, Rousseeuw 1984) star
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -55,6 +55,10 @@ class RoadPlane:
     height: float
     inlier_ratio: float
     relative_std: float
+
+    def scaled(self, factor: float) -> RoadPlane:
+        """The same plane with lengths in units of 1/``factor``."""
+        return replace(self, height=factor * self.height)
 
 
 def road_ids(labels: LabelSet) -> tuple[int, ...]:

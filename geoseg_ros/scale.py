@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from geoseg_ros.errors import ConfigError
-from geoseg_ros.road_plane import fit_road_plane
+from geoseg_ros.road_plane import RoadPlane
 
 ODOMETRY, ROAD_PLANE, MODEL, NONE = "odometry", "road_plane", "model", "none"
 
@@ -132,15 +132,9 @@ class MetricScale:
         if distance > MIN_DISTANCE:
             self._odometry.update(translation, distance)
 
-    @property
-    def needs_road(self) -> bool:
-        """Whether :meth:`saw_road` can still change the scale."""
-        return self._camera_height > 0 and not self._odometry.known
-
-    def saw_road(self, depth: np.ndarray, road: np.ndarray, K: np.ndarray) -> None:
-        """A frame's depth H×W (model units), where the road is (bool H×W), and K at that size."""
-        plane = fit_road_plane(depth, road, K)
-        if plane is not None and plane.relative_std < PLANE_STD:
+    def saw_road(self, plane: RoadPlane) -> None:
+        """The road of a frame, in model units; it counts where the camera's height is known and the plane is sure."""
+        if self._camera_height > 0 and plane.relative_std < PLANE_STD:
             self._road.update(plane.height, self._camera_height)
 
     @property

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from dataclasses import asdict
 
 import numpy as np
@@ -20,6 +21,7 @@ from geoseg_ros.networks.perception import PerceptionOutput
 from geoseg_ros.pipeline import UNKNOWN_VARIANCE, Pipeline, network_size
 from geoseg_ros.projection import pose_from_vector, rigid_flow
 from geoseg_ros.scale import ENOUGH, MODEL_STD
+from geoseg_ros.scale_drift import HEIGHT_CUT
 
 WIDTH, HEIGHT = 192, 128
 CAMERA = PinholeCamera(WIDTH, HEIGHT, 150.0, 150.0, 95.5, 63.5, frame_id="camera")
@@ -221,6 +223,22 @@ def test_lengths_keep_the_scale_of_the_frame_before(bundle):
     assert second.ego_motion.previous_from_current[2, 3] == pytest.approx(0.1, rel=1e-3)
 
 
+def test_a_road_that_is_nearer_than_usual_shows_the_scale(bundle):
+    """The network says of a standing camera's third frame that the road is 10 % nearer, and of its other frames what it was. What
+    both frames see is the same road: at once all is as before. A second later half of the departure from the mean remains."""
+    pipeline = Pipeline(bundle, precision="float32", motion_method="omega", scale_memory=1.0, road_share=0.5)
+    still = torch.eye(4)[None]
+    answers = [flat_road(0.5), *(flat_road(height)._replace(previous_from_current=still) for height in (0.5, 0.45))]
+    pipeline.backend.run = lambda *arguments: answers.pop(0)
+    stamps = [STEP, 2 * STEP, 2 * STEP + 1_000_000_000]
+    results = [pipeline.step(picture(0), CAMERA, stamp, {"depth", "ego_motion"}) for stamp in stamps]
+    departure = -math.log(0.9) * 2 / 3
+    weight = 0.5 * (1 - (departure / HEIGHT_CUT) ** 2) ** 2
+    kept = math.exp(-1.0)
+    expected = math.exp(-kept * math.log(0.9) + (1 - kept) * weight * departure)
+    assert np.nanmin(results[2].depth) == pytest.approx(0.9 * expected * np.nanmin(results[1].depth), rel=1e-3)
+
+
 def test_the_sky_is_infinitely_far_for_ego_motion(bundle):
     """A camera drives and turns below a sky that the network thinks 25 m away: what moves in it has only turned."""
     pipeline = Pipeline(bundle, precision="float32", motion_method="omega", scale_memory=0.0)
@@ -314,6 +332,8 @@ def test_bad_input_is_named(pipeline, bundle):
         Pipeline(bundle, camera_height=-1.0)
     with pytest.raises(ConfigError, match="scale_memory is -1 s, expected 0 or more"):
         Pipeline(bundle, scale_memory=-1.0)
+    with pytest.raises(ConfigError, match="road_share is 2, expected 0 … 1"):
+        Pipeline(bundle, road_share=2.0)
     names = ("a", "b", "c", *CAMVID_11.names[:3], *CAMVID_11.names[6:])
     roadless = dataclasses.replace(CAMVID_11, names=names, categories={})
     with pytest.raises(ConfigError, match=r"camera_height is 1.5 m, but the model knows no road \(a, b, c, Sky.*expected 0"):

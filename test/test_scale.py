@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from types import SimpleNamespace
 
@@ -11,11 +12,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from geoseg_ros.errors import ConfigError
+from geoseg_ros.road_plane import fit_road_plane
 from geoseg_ros.scale import (
     ENOUGH,
     MIN_DISTANCE,
     MODEL_STD,
     ODOMETRY_STD,
+    PLANE_STD,
     ROAD_PLANE_STD,
     UNKNOWN,
     WINDOW,
@@ -106,24 +109,29 @@ def test_standing_still_says_nothing():
 
 def test_odometry_wins_over_the_road_and_the_road_over_the_model():
     scale = MetricScale(model_is_metric=True, camera_height=1.5)
-    assert scale.current == Scale(1.0, MODEL_STD, "model") and scale.needs_road
+    assert scale.current == Scale(1.0, MODEL_STD, "model")
     for _ in range(ENOUGH):
-        scale.saw_road(*road_of_height(0.5), K)
+        scale.saw_road(fit_road_plane(*road_of_height(0.5), K))
     assert scale.current.source == "road_plane"
     assert scale.current.factor == pytest.approx(3.0)
     assert scale.current.relative_std == pytest.approx(ROAD_PLANE_STD)
     for _ in range(ENOUGH):
         scale.drove(0.5, 1.0)
     assert scale.current == Scale(pytest.approx(2.0), pytest.approx(ODOMETRY_STD), "odometry")
-    assert not scale.needs_road
 
 
-def test_frames_without_a_road_are_no_samples():
+def test_an_unsure_road_is_no_sample():
     scale = MetricScale(model_is_metric=False, camera_height=1.5)
-    depth, seen = road_of_height(0.5)
+    plane = fit_road_plane(*road_of_height(0.5), K)
     for _ in range(ENOUGH):
-        scale.saw_road(depth, np.zeros_like(seen), K)
-        scale.saw_road(np.full_like(depth, 4.0), seen, K)
+        scale.saw_road(dataclasses.replace(plane, relative_std=PLANE_STD))
+    assert scale.current == UNKNOWN
+
+
+def test_without_a_known_height_the_road_says_nothing():
+    scale = MetricScale(model_is_metric=False)
+    for _ in range(ENOUGH):
+        scale.saw_road(fit_road_plane(*road_of_height(0.5), K))
     assert scale.current == UNKNOWN
 
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from geoseg_ros.scale_drift import MEMORY, MIN_POINTS, ScaleDrift
+from geoseg_ros.scale_drift import HEIGHT_CUT, HEIGHTS, MEMORY, MIN_POINTS, ScaleDrift
 
 WIDTH, HEIGHT = 160, 96
 K = np.array([[120.0, 0, 79.5], [0, 120.0, 47.5], [0, 0, 1]])
@@ -58,6 +58,40 @@ def test_without_memory_every_frame_is_judged_anew():
 
 def test_a_steady_scale_needs_no_factor_however_wrong():
     np.testing.assert_allclose(drive([2.5] * 5, dt=0.1), 1.0, rtol=5e-3)
+
+
+def fallbacks(heights, memory=1.0, share=1.0, dt=0.5):
+    """The logs of the factors of a camera that stands before an unchanging depth, while its height is said to be ``heights``."""
+    drift = ScaleDrift(memory, share)
+    return [math.log(drift.update(street(0.0), K, forward(0.0), ALL, dt, height)) for height in heights]
+
+
+def test_what_remains_is_what_the_cameras_height_says_by_hand():
+    """Half a second of one second's memory keeps e^-0.5. ln h is 0, 0, 0.3: their mean is 0.1, and the last departs from it by −0.2."""
+    kept, departure = math.exp(-0.5), -0.2
+    expected = (1 - kept) * departure * (1 - (departure / HEIGHT_CUT) ** 2) ** 2
+    assert fallbacks([1.0, 1.0, math.exp(0.3)]) == pytest.approx([0.0, 0.0, expected])
+    assert fallbacks([1.0, 1.0, math.exp(0.3)], share=0.25) == pytest.approx([0.0, 0.0, 0.25 * expected])
+
+
+@given(st.floats(0.1, 10.0))
+def test_a_steady_height_says_nothing_however_wrong(height):
+    assert fallbacks([height] * 5) == pytest.approx([0.0] * 5, abs=1e-12)
+
+
+def test_a_camera_that_rises_is_no_error_of_scale():
+    assert fallbacks([1.5] * 4 + [4.0])[-1] == 0.0
+
+
+def test_frames_without_a_road_forget():
+    logs = fallbacks([1.5] * 3 + [1.7, None, None])
+    assert logs[4] == pytest.approx(logs[3] * math.exp(-0.5)) and logs[5] == pytest.approx(logs[3] * math.exp(-1.0))
+
+
+def test_a_load_becomes_the_usual_height():
+    """The mean follows within HEIGHTS frames, however long the camera had another one."""
+    logs = fallbacks([1.5] * (3 * HEIGHTS) + [1.4] * (4 * HEIGHTS))
+    assert logs[3 * HEIGHTS + 10] > 0.05 and logs[-1] == pytest.approx(0.0, abs=2e-3)
 
 
 def test_a_turn_is_followed():
