@@ -88,6 +88,8 @@ class CameraHead(nn.Module):
     greatest rotations about x and y, rad, which the focal lengths were seen by.
     """
 
+    square_pixels = False
+
     def __init__(self, channels: int):
         super().__init__()
         self.predict = Readout(channels, 4, 1)

@@ -36,6 +36,7 @@ h3 { font-size:15px; margin:0 0 6px; font-weight:640; }
 .frame .head span { color:var(--soft); font-size:13.5px; font-variant-numeric:tabular-nums; }
 .frame .head b { color:var(--ink); font-weight:600; }
 .panels { display:grid; grid-template-columns:repeat(3,1fr); gap:10px 12px; }
+.panels:has(> :nth-child(4):last-child) { grid-template-columns:repeat(2,1fr); }
 .panels.ref { grid-template-columns:repeat(4,1fr); margin-top:12px; padding-top:12px;
   border-top:1px dashed var(--line); }
 @media (max-width:900px) { .panels, .panels.ref { grid-template-columns:repeat(2,1fr); }

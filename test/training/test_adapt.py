@@ -54,11 +54,34 @@ def test_the_distance_driven_teaches_the_shipped_networks_depth():
 
 
 @pytest.mark.parametrize(
-    "loss, message", [({}, "scales is 4, expected 1"), ({"scales": 1, "hide_intrinsics": True}, "'monodepth'")]
+    "loss, message",
+    [
+        ({}, "scales is 4, expected 1"),
+        ({"scales": 1, "hide_intrinsics": True}, "hide_intrinsics needs loss.camera above 0"),
+        ({"scales": 1, "camera": 1.0, "poses": "given"}, "camera needs loss.poses: learned"),
+    ],
 )
 def test_the_shipped_network_refuses_what_it_cannot_do(loss, message):
     with pytest.raises(ConfigError, match=message):
         perception_task(loss)
+
+
+def test_one_focal_length_is_learned_where_the_camera_is_unknown():
+    trained = perception_task({"scales": 1, "camera": 1.0})
+    trained.network.train()
+    data = triplet() | {"intrinsics_known": torch.tensor([True, False])}
+    prediction = trained._predict("drive", data)[0]
+    torch.testing.assert_close(prediction.intrinsics[0], data["K"][0])
+    fx = 0.9 * WIDTH
+    torch.testing.assert_close(prediction.intrinsics[1], torch.tensor([[fx, 0, 31.5], [0, fx, 15.5], [0, 0, 1]]))
+    loss, scalars = trained.step({"drive": data}, 0)
+    loss.backward()
+    assert scalars["drive/camera"] == prediction.camera and trained.camera.raw.grad.abs() > 0
+    bundle = trained.bundle({})
+    assert bundle.camera.fx == bundle.camera.fy == pytest.approx(fx) and bundle.provenance["learned_camera"]["rotation_about_y"] > 0
+    load_network(bundle)
+    with pytest.raises(ConfigError, match="unknown intrinsics need a learned camera"):
+        perception_task({"scales": 1}).step({"drive": data}, 0)
 
 
 def test_drift_from_the_teachers_depth_is_told_by_scale_and_shape(tmp_path, monkeypatch):

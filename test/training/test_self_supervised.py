@@ -16,7 +16,7 @@ from geoseg_ros.networks.posenet import CameraHead
 from geoseg_ros.training.config import RECIPES, CropStage, Recipe, load_recipe
 from geoseg_ros.training.losses.photometric import l1_error, photometric_error
 from geoseg_ros.training.tasks import create_task
-from geoseg_ros.training.tasks.learned_camera import describe_learned_camera, focal_tolerance
+from geoseg_ros.training.tasks.learned_camera import FocalLength, describe_learned_camera, focal_tolerance
 from geoseg_ros.training.tasks.reprojection import Frame, Rule, full_size_depths, reprojection
 from geoseg_ros.training.tasks.teacher import SKY_MARGIN, Teacher
 from triplet_examples import HEIGHT, WIDTH, images, intrinsics, perception_task, pose, reached, save_teacher, triplet
@@ -33,7 +33,8 @@ SYSTEMS = {
     "monodepth2": (SHIPPED, HEADS | {"pose_head"}),
     "monodepth2_posenet": (PHOTOMETRIC, DEPTH_PARTS | POSE_PARTS),
     "sc_sfmlearner": (SHIPPED | {"geometry"}, HEADS | {"pose_head"}),
-    "learned_intrinsics": (PHOTOMETRIC | {"fx", "fy"}, DEPTH_PARTS | POSE_PARTS),
+    "learned_intrinsics": (SHIPPED | {"camera", "fx", "fy"}, HEADS | {"pose_head", "learned_camera"}),
+    "learned_intrinsics_posenet": (PHOTOMETRIC | {"fx", "fy"}, DEPTH_PARTS | POSE_PARTS),
     "velocity_scale": (SHIPPED | {"velocity"}, HEADS | {"pose_head"}),
     "known_pose": (SHIPPED, HEADS),
     "semantic_exclusion": (SHIPPED, HEADS | {"pose_head"}),
@@ -284,6 +285,9 @@ def test_focal_tolerance_and_its_verdict():
     head.mean.copy_(torch.tensor([0.58, 0.58, 0.5, 0.5]))
     head.turn.copy_(torch.tensor([0.0, 0.06]))
     assert describe_learned_camera(head, (416, 128))["verdict"] == "weak: too little rotation to see fy"
+    found = FocalLength()
+    found.turn.copy_(torch.tensor([0.0, 0.1]))
+    assert describe_learned_camera(found, (416, 128))["verdict"] == "seen by rotation", "square pixels: one turn shows both"
     head.turn.fill_(0.5)
     assert describe_learned_camera(head, (416, 128))["verdict"] == "seen by rotation"
 

@@ -3,7 +3,7 @@ scale, each trained on the same 800 frames and judged on streets, rooms and driv
 
     python -m geoseg_ros.training.studies.depth_methods --out runs/depth_methods
 
-All but the last go on from the installed model (recipes/monodepth2.yaml), whose first row is what it knows already: it learned from
+Most go on from the installed model (recipes/monodepth2.yaml), whose first row is what it knows already: it learned from
 labelled streets, so those are no fair comparison. The last train networks as in the papers, with a pose network, from the installed
 model's encoder, as the papers start from ImageNet's; one starts from nothing. The second row says of every drive that it goes
 straight on. Goes on where it was stopped; writes table.md and table.json to the folder.
@@ -27,11 +27,12 @@ METHODS = {
     "plain_l1": ("plain_l1", ()),
     "monodepth2": ("monodepth2", ()),
     "sc_sfmlearner": ("sc_sfmlearner", ()),
+    "learned_intrinsics": ("learned_intrinsics", ()),
     "velocity_scale": ("velocity_scale", ()),
     "adapt": ("adapt", ("steps=300",)),
     "monodepth2_posenet": ("monodepth2_posenet", ("steps=600",)),
     "monodepth2_posenet_from_nothing": ("monodepth2_posenet", ("steps=600", "init=null")),
-    "learned_intrinsics": ("learned_intrinsics", ("steps=600",)),
+    "learned_intrinsics_posenet": ("learned_intrinsics_posenet", ("steps=600",)),
 }
 """Row of the table → recipe and what changes in it."""
 INSTALLED, STRAIGHT_ON = "installed model", "straight on"

@@ -11,12 +11,17 @@ from contextlib import AbstractContextManager
 from typing import Any, NamedTuple, Protocol
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from geoseg_ros.errors import ConfigError
+from geoseg_ros.networks.flow import MIDDLE, LevelEstimate
 from geoseg_ros.networks.monodepth import SCALES, MonodepthNet
 from geoseg_ros.networks.perception import PerceptionNet, double_depth
-from geoseg_ros.projection import invert_pose
+from geoseg_ros.networks.pose import FLOW_STD, grid_intrinsics, pool_depth
+from geoseg_ros.projection import invert_pose, vector_from_pose
+from geoseg_ros.training.losses.camera import camera_loss
+from geoseg_ros.training.tasks.learned_camera import FocalLength
 
 CURRENT, SOURCES = "image", ("previous", "next")
 
@@ -27,11 +32,12 @@ Data = dict[str, Tensor]
 class Prediction(NamedTuple):
     """``inverse_depth``: per frame its scales, finest first, each B×1×H/2^s×W/2^s (1/m, or another unit where training is not
     metric). ``poses``: source_from_current B×4×4 per source; empty where they are given. ``intrinsics``: B×3×3 that all of
-    this belongs to."""
+    this belongs to. ``camera``: the loss that shows them (losses/camera.py), where a camera is learned by it."""
 
     inverse_depth: dict[str, list[Tensor]]
     poses: dict[str, Tensor]
     intrinsics: Tensor
+    camera: Tensor | None = None
 
 
 class DepthAndPose(Protocol):
@@ -41,10 +47,17 @@ class DepthAndPose(Protocol):
         """Depth of ``frames`` and the poses of ``sources``, names of images in ``data``."""
 
 
-def depth_and_pose(network: nn.Module, scales: int, learns_poses: bool, hides_intrinsics: bool) -> DepthAndPose:
-    """The answers of ``network``. Parts of it that these questions never reach stop learning, as parallel training asks."""
+def depth_and_pose(
+    network: nn.Module, scales: int, learns_poses: bool, hides_intrinsics: bool, camera: FocalLength | None = None
+) -> DepthAndPose:
+    """The answers of ``network``. Parts of it that these questions never reach stop learning, as parallel training asks.
+
+    ``camera``: what ``perception`` takes for images of unknown intrinsics; ``monodepth`` has its own.
+    """
     if isinstance(network, PerceptionNet):
-        return _PerceptionAnswers(network, scales, learns_poses, hides_intrinsics)
+        return _PerceptionAnswers(network, scales, learns_poses, hides_intrinsics, camera)
+    if camera is not None:
+        raise ConfigError("loss: camera needs the network 'perception'; 'monodepth' has network.learns_intrinsics")
     return MonodepthAnswers(network, scales, learns_poses, hides_intrinsics)
 
 
@@ -107,12 +120,17 @@ class _PerceptionAnswers:
     """Trains encoder, decoder, depth head and the pose's confidence; what the other heads know stays, unless a recipe lets the
     encoder drift away from them (``freeze: [encoder, decoder]`` holds it)."""
 
-    def __init__(self, network: PerceptionNet, scales: int, learns_poses: bool, hides_intrinsics: bool) -> None:
+    def __init__(
+        self, network: PerceptionNet, scales: int, learns_poses: bool, hides_intrinsics: bool, camera: FocalLength | None
+    ) -> None:
         if scales != 1:
             raise ConfigError(f"loss: scales is {scales}, expected 1 for the network 'perception'")
-        if hides_intrinsics:
-            raise ConfigError("loss: hide_intrinsics needs the network 'monodepth'")
+        if hides_intrinsics and camera is None:
+            raise ConfigError("loss: hide_intrinsics needs loss.camera above 0 for the network 'perception'")
+        if camera is not None and not learns_poses:
+            raise ConfigError("loss: camera needs loss.poses: learned, they are solved for together")
         self.network, self.learns_poses = network, learns_poses
+        self.hides_intrinsics, self.camera = hides_intrinsics, camera
         pose = network.pose_head
         idle_confidences = (pose.coarse_confidence, pose.middle_confidence) if learns_poses else (pose,)
         self._idle = (
@@ -126,28 +144,49 @@ class _PerceptionAnswers:
             part.requires_grad_(False)
 
     def predict(self, data: Data, frames: Sequence[str], sources: Sequence[str], autocast: Autocast) -> Prediction:
-        network, intrinsics = self.network, data["K"]
-        if not _known(data).all():
-            raise ConfigError("images of unknown intrinsics need the network 'monodepth' with learns_intrinsics: true")
+        network, intrinsics = self.network, self._intrinsics(data)
+        taken = intrinsics.detach()  # a camera learns from what the flow and the pictures say of it, not through the network
         for part in self._idle:
             part.eval()  # their normalisation statistics stay as well
         names = (CURRENT, *sources)
         images = torch.cat([data[name] for name in names])
-        poses = {}
+        poses, misfits = {}, []
         with autocast():
             features = network.encoder(images)
             rows = [names.index(frame) for frame in frames]
             depths = {}
             for frame, row in zip(frames, rows):
-                decoded = network.decode([_part(f, row, len(names)) for f in features], intrinsics)
-                depths[frame] = network.depth(decoded, intrinsics)
+                decoded = network.decode([_part(f, row, len(names)) for f in features], taken)
+                depths[frame] = network.depth(decoded, taken)
             if self.learns_poses:
                 states = network.flow_head.describe(features, images)
                 current, *others = (tuple(_part(s, row, len(names)) for s in states) for row in range(len(names)))
                 for source, state in zip(sources, others):
-                    flow, solved = network.flow_and_pose(current, state, depths[CURRENT], intrinsics)
-                    poses[source] = network.pose_head.fine(flow.levels[0], depths[CURRENT], intrinsics, solved[-1])
-        return Prediction({frame: [1 / double_depth(depth)] for frame, depth in depths.items()}, poses, intrinsics)
+                    # An unknown camera's flow comes from matching alone: the prior of a still scene would have its error.
+                    flow, solved = network.flow_and_pose(current, state, depths[CURRENT], taken, prior=self.camera is None)
+                    poses[source] = network.pose_head.fine(flow.levels[0], depths[CURRENT], taken, solved[-1])
+                    if self.camera is not None:
+                        misfits.append(self._misfit(flow.levels[0], depths[CURRENT], intrinsics, poses[source]))
+        inverse_depth = {frame: [1 / double_depth(depth)] for frame, depth in depths.items()}
+        return Prediction(inverse_depth, poses, intrinsics, torch.stack(misfits).mean() if misfits else None)
+
+    def _intrinsics(self, data: Data) -> Tensor:
+        """The data's, or the learned camera's where they are unknown or hidden."""
+        intrinsics, known = data["K"], _known(data)
+        if self.camera is None:
+            if not known.all():
+                raise ConfigError("images of unknown intrinsics need a learned camera, as the recipe learned_intrinsics has it")
+            return intrinsics
+        learned = self.camera(len(intrinsics), *data[CURRENT].shape[-2:])
+        return learned if self.hides_intrinsics else torch.where(known, intrinsics, learned)
+
+    def _misfit(self, flow: LevelEstimate, depth: Tensor, intrinsics: Tensor, pose: Tensor) -> Tensor:
+        """The camera's loss at 1/8, where poses are solved for as well."""
+        if self.network.training:
+            self.camera.remember(vector_from_pose(pose.detach())[:, :3])
+        weight = F.avg_pool2d(self.network.pose_head.fine_confidence(flow.hidden).sigmoid(), 2).detach()
+        mean_flow, grid = F.avg_pool2d(flow.flow, 2).detach() / MIDDLE, grid_intrinsics(intrinsics, MIDDLE)
+        return camera_loss(mean_flow, pool_depth(depth.detach(), MIDDLE), grid, pose.detach(), weight, FLOW_STD / MIDDLE)
 
 
 def _part(stacked: Tensor, index: int, count: int) -> Tensor:

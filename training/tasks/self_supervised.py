@@ -33,13 +33,14 @@ from geoseg_ros.training.losses.smoothness import mean_normalise, multi_scale_sm
 from geoseg_ros.training.schema import parse
 from geoseg_ros.training.tasks import DATA_LICENCE, Batch, register_task
 from geoseg_ros.training.tasks.depth_and_pose import CURRENT, SOURCES, Data, Prediction, depth_and_pose
-from geoseg_ros.training.tasks.learned_camera import describe_learned_camera, learned_camera
+from geoseg_ros.training.tasks.learned_camera import FocalLength, describe_learned_camera, learned_camera
 from geoseg_ros.training.tasks.mask_network import MaskNetwork
 from geoseg_ros.training.tasks.reprojection import Frame, Rule, full_size_depths, reprojection, synthesise
 from geoseg_ros.training.tasks.sizes import check_crops, input_size, network_settings
 from geoseg_ros.training.tasks.teacher import Teacher
 
-MASK_NETWORK = "mask_network"
+MASK_NETWORK, CAMERA = "mask_network", "learned_camera"
+"""What training adds to the network, and the model file does not hold."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,8 @@ class SelfSupervisedLoss:
     the data knows it. ``teacher``: a ``perception`` model file, or ``default``; ``exclude`` leaves out what it calls of a dynamic
     class, or moving by itself; ``scale_drift`` holds the scale of depth to the teacher's, where ``velocity`` does not hold it to
     odometry; ``shape_drift`` holds all else of it, where the photometric error does not object; ``sky`` keeps far what it calls
-    sky. ``velocity`` grows over its first ``velocity_ramp`` steps.
+    sky. ``camera``: of what flow says against a still scene, by which ``perception`` learns one focal length for images of unknown
+    or hidden intrinsics; 0: there are none. ``velocity`` grows over its first ``velocity_ramp`` steps.
     """
 
     error: Literal["ssim_l1", "l1"] = "ssim_l1"
@@ -75,6 +77,7 @@ class SelfSupervisedLoss:
     shape_drift: float = 0.0
     sky: float = 0.0
     boundary: float = 0.0
+    camera: float = 0.0
 
     def __post_init__(self) -> None:
         if self.velocity and self.poses == "given":
@@ -123,9 +126,12 @@ class SelfSupervisedTask:
         self.architecture = recipe.network.get("name", "monodepth")
         self.input_size = input_size(recipe)
         self.network: nn.Module = create_network(self.architecture, network_settings(recipe))
+        self.camera = FocalLength() if self.loss.camera else None
         self.model = depth_and_pose(
-            self.network, self.loss.scales, self.loss.poses == "learned", self.loss.hide_intrinsics
+            self.network, self.loss.scales, self.loss.poses == "learned", self.loss.hide_intrinsics, self.camera
         )
+        if self.camera is not None:
+            self.network.add_module(CAMERA, self.camera)
         if self.loss.boundary:
             self.network.add_module(MASK_NETWORK, MaskNetwork())
         self.teacher = None if self.loss.teacher is None else Teacher(self.loss.teacher, recipe.data_root)
@@ -159,7 +165,7 @@ class SelfSupervisedTask:
         for frame in (CURRENT, *sources):
             clean = data[f"{frame}_clean"].contiguous()
             depths = full_size_depths(prediction.inverse_depth.get(frame, ()), *clean.shape[-2:])
-            frames[frame] = Frame(clean, depths, self._excluded(data, frame))
+            frames[frame] = Frame(clean, depths, self._excluded(data, frame, prediction))
         poses = prediction.poses
         if self.loss.poses == "given":
             poses = {source: _given(name, data, f"{source}_from_current") for source in sources}
@@ -193,19 +199,21 @@ class SelfSupervisedTask:
             velocity = [velocity_loss(poses[s], self._distance(name, data, s)) for s in sources]
             losses["velocity"] = torch.stack(velocity).mean()
         if loss.holds_depth:
-            losses.update(self._drift(name, data, frames[CURRENT].depths[0]))
+            losses.update(self._drift(name, data, frames[CURRENT].depths[0], intrinsics.detach()))
         if loss.sky:
             losses["sky"] = self._sky(data, prediction)
+        if prediction.camera is not None:
+            losses["camera"] = prediction.camera
         if loss.boundary:
             losses["boundary"] = self._boundary(data, prediction)
         return losses
 
-    def _drift(self, name: str, data: Data, depth: Tensor) -> dict[str, Tensor]:
+    def _drift(self, name: str, data: Data, depth: Tensor, intrinsics: Tensor) -> dict[str, Tensor]:
         """From the depth that the teacher sees in two frames: of the scale, where no odometry says it, and of the shape, which is
         all that is left."""
         other = next(source for source in SOURCES if source in data)
         with self.autocast():
-            reference = self.teacher.depth(data[f"{CURRENT}_clean"], data[f"{other}_clean"], data["K"])
+            reference = self.teacher.depth(data[f"{CURRENT}_clean"], data[f"{other}_clean"], intrinsics)
         unscaled = reference
         if self.loss.velocity:
             told = self._distance(name, data, other).isfinite().view(-1, 1, 1, 1)
@@ -217,25 +225,25 @@ class SelfSupervisedTask:
 
     def _sky(self, data: Data, prediction: Prediction) -> Tensor:
         with self.autocast():
-            sky = self.teacher.sky(data[f"{CURRENT}_clean"], data["K"])
+            sky = self.teacher.sky(data[f"{CURRENT}_clean"], prediction.intrinsics.detach())
         return sky_loss(prediction.inverse_depth[CURRENT][0], sky)
 
     def _boundary(self, data: Data, prediction: Prediction) -> Tensor:
         with self.autocast():
-            foreground = self.teacher.dynamic(data[f"{CURRENT}_clean"], data["K"])
+            foreground = self.teacher.dynamic(data[f"{CURRENT}_clean"], prediction.intrinsics.detach())
             disparity = mean_normalise(prediction.inverse_depth[CURRENT][0])
             logits = self.network.get_submodule(MASK_NETWORK)(disparity)
         return boundary_loss(logits, foreground, boundary_weights(foreground))
 
-    def _excluded(self, data: Data, frame: str) -> Tensor | None:
+    def _excluded(self, data: Data, frame: str, prediction: Prediction) -> Tensor | None:
         """What may move in a frame; the teacher's motion is asked of the current frame only."""
-        image = data[f"{frame}_clean"]
+        image, intrinsics = data[f"{frame}_clean"], prediction.intrinsics.detach()
         with self.autocast():
             if self.loss.exclude == "dynamic":
-                return self.teacher.dynamic(image, data["K"])
+                return self.teacher.dynamic(image, intrinsics)
             if self.loss.exclude == "moving" and frame == CURRENT:
                 other = next(source for source in SOURCES if source in data)
-                return self.teacher.moving(image, data[f"{other}_clean"], data["K"])
+                return self.teacher.moving(image, data[f"{other}_clean"], intrinsics)
         return None
 
     def _distance(self, name: str, data: Data, source: str) -> Tensor:
@@ -268,10 +276,10 @@ class SelfSupervisedTask:
     def bundle(self, provenance: dict[str, Any]) -> Bundle:
         """The network's weights with what runs them; a learned camera goes with them."""
         provenance, camera = {**provenance, "metric": self.loss.metric}, None
-        if getattr(self.network.config, "learns_intrinsics", False):
-            head = self.network.pose_network.camera
-            camera = learned_camera(head, self.recipe.crop)
-            provenance["learned_camera"] = describe_learned_camera(head, self.recipe.crop)
+        found = self.network.pose_network.camera if getattr(self.network.config, "learns_intrinsics", False) else self.camera
+        if found is not None:
+            camera = learned_camera(found, self.recipe.crop)
+            provenance["learned_camera"] = describe_learned_camera(found, self.recipe.crop)
         return Bundle(
             architecture=self.architecture,
             config=asdict(self.network.config),
@@ -283,7 +291,7 @@ class SelfSupervisedTask:
             weights={
                 name: value.detach().cpu()
                 for name, value in self.network.state_dict().items()
-                if not name.startswith(f"{MASK_NETWORK}.")
+                if not name.startswith((f"{MASK_NETWORK}.", f"{CAMERA}."))
             },
         )
 
