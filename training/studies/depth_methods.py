@@ -48,7 +48,7 @@ COLUMNS = (
         column
         for suite, name in DRIVES.items()
         for column in (
-            Column(f"{name} translation %", suite, ALIGNED, 1),
+            Column(f"{name} translation %", suite, ALIGNED, 2),
             Column(f"{name} rotation °/m", suite, "rotation error", 4),
             Column(f"{name} ATE m", suite, "ATE, aligned"),
             Column(f"{name} scale", suite, SCALE),
