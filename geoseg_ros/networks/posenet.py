@@ -110,7 +110,13 @@ class CameraHead(nn.Module):
     def remember(self, intrinsics: Tensor, height: int, width: int, rotations: Tensor) -> None:
         """Note a training step's cameras B×3×3 of images of that size, and axis-angle rotations B×3 (rad)."""
         self.mean.lerp_(shares_of_intrinsics(intrinsics, height, width).mean(0), FORGET)
-        self.turn.copy_(torch.maximum(self.turn * (1 - FORGET), rotations[:, :2].abs().amax(0).to(self.turn)))
+        remember_turn(self.turn, rotations)
+
+
+@torch.no_grad()
+def remember_turn(turn: Tensor, rotations: Tensor) -> None:
+    """Note in ``turn``, the greatest rotations about x and y so far, those of axis-angle vectors B×3 (rad)."""
+    turn.copy_(torch.maximum(turn * (1 - FORGET), rotations[:, :2].abs().amax(0).to(turn)))
 
 
 def intrinsics_of_shares(shares: Tensor, height: int, width: int) -> Tensor:

@@ -9,11 +9,10 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from geoseg_ros.egomotion import DEPTH_STD
 from geoseg_ros.projection import rigid_flow_and_parallax
 from geoseg_ros.training.losses.masked import full_precision, masked_mean
 
-DEPTH_STD = 0.3
-"""Expected relative error of depth."""
 CUT = 3.0
 """Standard deviations at which a point counts half: Geman and McClure's loss."""
 

@@ -19,6 +19,7 @@ from geoseg_ros.networks.flow import MIDDLE, LevelEstimate
 from geoseg_ros.networks.monodepth import SCALES, MonodepthNet
 from geoseg_ros.networks.perception import PerceptionNet, double_depth
 from geoseg_ros.networks.pose import FLOW_STD, grid_intrinsics, pool_depth
+from geoseg_ros.networks.posenet import remember_turn
 from geoseg_ros.projection import invert_pose, vector_from_pose
 from geoseg_ros.training.losses.camera import camera_loss
 from geoseg_ros.training.tasks.learned_camera import FocalLength
@@ -183,7 +184,7 @@ class _PerceptionAnswers:
     def _misfit(self, flow: LevelEstimate, depth: Tensor, intrinsics: Tensor, pose: Tensor) -> Tensor:
         """The camera's loss at 1/8, where poses are solved for as well."""
         if self.network.training:
-            self.camera.remember(vector_from_pose(pose.detach())[:, :3])
+            remember_turn(self.camera.turn, vector_from_pose(pose.detach()))
         weight = F.avg_pool2d(self.network.pose_head.fine_confidence(flow.hidden).sigmoid(), 2).detach()
         mean_flow, grid = F.avg_pool2d(flow.flow, 2).detach() / MIDDLE, grid_intrinsics(intrinsics, MIDDLE)
         return camera_loss(mean_flow, pool_depth(depth.detach(), MIDDLE), grid, pose.detach(), weight, FLOW_STD / MIDDLE)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from geoseg_ros.camera import PinholeCamera
-from geoseg_ros.networks.posenet import ASSUMED_FOCAL, FORGET, intrinsics_of_shares
+from geoseg_ros.networks.posenet import ASSUMED_FOCAL, intrinsics_of_shares
 
 WEAK = 0.1
 """Relative tolerance of the focal length beyond which the fit is called weak."""
@@ -49,11 +49,6 @@ class FocalLength(nn.Module):
     def forward(self, count: int, height: int, width: int) -> Tensor:
         """Intrinsics count×3×3 of images of that size."""
         return intrinsics_of_shares(self.mean[None], height, width).expand(count, 3, 3)
-
-    @torch.no_grad()
-    def remember(self, rotations: Tensor) -> None:
-        """Note the axis-angle rotations B×3 (rad) of a training step."""
-        self.turn.copy_(torch.maximum(self.turn * (1 - FORGET), rotations[:, :2].abs().amax(0).to(self.turn)))
 
 
 def focal_tolerance(focal: float, side: int, rotation: float) -> float:
