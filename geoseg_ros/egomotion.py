@@ -6,7 +6,7 @@ p minus the optical flow; its expected covariance is
     S = FLOW_STD² 1 + DEPTH_STD² g gᵀ,   g = dp' / d ln r  (to first order the flow that translation causes):
 
 an error of depth moves a point along its epipolar line only. So what is measured across that line (rotation
-and the direction of translation) keeps its weight where depth is wrong by 15 %, and far points, where g
+and the direction of translation) keeps its weight where depth is wrong by 30 %, and far points, where g
 vanishes, determine rotation alone. Outliers (moving objects, failed flow) lose their influence by Tukey's
 biweight of the Mahalanobis distance; its scale follows the nearest 30 % of the points.
 """
@@ -22,7 +22,8 @@ FLOW_STD = 1.0
 """Expected error of optical flow per axis, pixels."""
 
 DEPTH_STD = 0.3
-"""Expected relative error of depth; most of it is shared with the neighbours, which makes it count for more than it is."""
+"""Expected relative error of depth; most of it is shared with the neighbours, which makes it count for more than it is. Chosen on
+frames that models train on (training/studies/ego_motion_settings.py)."""
 
 GRID_POINTS = 2000
 CONSENSUS_POINTS = 256

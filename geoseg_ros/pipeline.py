@@ -15,6 +15,7 @@ from geoseg_ros.backends import create_backend
 from geoseg_ros.bundle import Bundle, load_bundle
 from geoseg_ros.camera import PinholeCamera
 from geoseg_ros.egomotion import PoseEstimate, refine_pose, twist, unrefined_pose
+from geoseg_ros.egomotion_settings import EgoMotionSettings
 from geoseg_ros.errors import ConfigError, ImageError
 from geoseg_ros.motion import LEARNED, MOTION_METHODS, segment_motion
 from geoseg_ros.networks.encoder import STRIDE
@@ -23,7 +24,7 @@ from geoseg_ros.perception import ALL_OUTPUTS, EgoMotion, Perception
 from geoseg_ros.projection import rigid_flow
 from geoseg_ros.road_plane import RoadPlane, fit_road_plane, road_ids
 from geoseg_ros.scale import MetricScale, Scale, check_camera_height
-from geoseg_ros.scale_drift import MEMORY, ROAD_SHARE, ScaleDrift
+from geoseg_ros.scale_drift import ScaleDrift
 
 __all__ = ["ALL_OUTPUTS", "EgoMotion", "Perception", "Pipeline", "network_size"]
 
@@ -52,8 +53,7 @@ class Pipeline:
         input_area: pixels of the network's input; ``None`` takes the model's own.
         motion_method: one of :data:`geoseg_ros.motion.MOTION_METHODS`.
         camera_height: metres above the road, 0 where unknown; gives metric scale where odometry does not.
-        scale_memory: seconds for which lengths keep the scale of the frames before (:mod:`geoseg_ros.scale_drift`), 0 or more.
-        road_share: how much the camera's height above the road counts in that, 0 … 1.
+        ego_motion: how ego-motion follows from flow and depth.
 
     Attribute ``gives``: the outputs of :data:`ALL_OUTPUTS` that the model can give; others stay ``None``.
 
@@ -70,8 +70,7 @@ class Pipeline:
         input_area: int | None = None,
         motion_method: str = LEARNED,
         camera_height: float = 0.0,
-        scale_memory: float = MEMORY,
-        road_share: float = ROAD_SHARE,
+        ego_motion: EgoMotionSettings = EgoMotionSettings(),
     ):
         if motion_method not in MOTION_METHODS:
             raise ConfigError(f"motion_method is {motion_method!r}; expected one of {', '.join(MOTION_METHODS)}")
@@ -88,11 +87,7 @@ class Pipeline:
         self._sky = np.isin(np.arange(256), self.labels.sky_ids)
         self._road = np.isin(np.arange(256), road_ids(self.labels))
         self._camera_height = self._checked_height(camera_height)
-        if not scale_memory >= 0:
-            raise ConfigError(f"scale_memory is {scale_memory:g} s, expected 0 or more")
-        if not 0 <= road_share <= 1:
-            raise ConfigError(f"road_share is {road_share:g}, expected 0 … 1")
-        self._steadiness = (scale_memory, road_share)
+        self._settings = ego_motion
         self.reset()
 
     def reset(self) -> None:
@@ -101,7 +96,7 @@ class Pipeline:
         self._stamp: int | None = None
         self._camera: PinholeCamera | tuple[int, int] | None = None
         self.scale = MetricScale(self.metric, self._camera_height)
-        self._drift = ScaleDrift(*self._steadiness)
+        self._drift = ScaleDrift(self._settings.scale_memory, self._settings.road_share)
 
     def warm_up(self, width: int, height: int, camera: PinholeCamera | None = None) -> None:
         """Run two blank frames of this size so that the first real one is not slow; without a camera with some other."""
@@ -209,8 +204,7 @@ class Pipeline:
         self, raw: PerceptionOutput, depth: np.ndarray, camera: PinholeCamera, classes: np.ndarray | None
     ) -> PoseEstimate:
         """The network's pose, refined to explain its flow with its depth, the sky's being infinite, where nothing can move by
-        itself. The flow is the mean of what was matched and of what depth and pose then made of it: the latter is less noisy, but
-        confirms the pose that it was corrected with."""
+        itself. The flow is a mean of what was matched and of what depth and pose then made of it."""
         pose = raw.previous_from_current[0].double().cpu().numpy()
         if raw.flow is None:
             return unrefined_pose(pose)
@@ -218,9 +212,10 @@ class Pipeline:
         if classes is not None:
             depth = np.where(self._sky[classes] & (depth > SKY_FROM), np.float32(np.inf), depth)
             weights = 1.0 - self._dynamic[classes].astype(np.float32)
-        flow = _channels_last(raw.flow)
-        flow = (flow + _resize(_channels_last(raw.flow_levels[0]), flow.shape[:2], cv2.INTER_LINEAR)) / 2
-        return refine_pose(flow, depth, camera.matrix, pose, weights)
+        corrected, share = _channels_last(raw.flow), np.float32(self._settings.matched_share)
+        matched = _resize(_channels_last(raw.flow_levels[0]), corrected.shape[:2], cv2.INTER_LINEAR)
+        flow = corrected + share * (matched - corrected)
+        return refine_pose(flow, depth, camera.matrix, pose, weights, depth_std=self._settings.depth_std)
 
     def _steady_scale(
         self,

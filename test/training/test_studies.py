@@ -15,7 +15,7 @@ from geoseg_ros.errors import ConfigError, TrainingError
 from geoseg_ros.labels import CAMVID_11
 from geoseg_ros.networks import create_network
 from geoseg_ros.training.evaluation.suite import Score, SuiteResult, SuiteSkipped
-from geoseg_ros.training.studies import depth_methods, runs, scale_memory, segdepth
+from geoseg_ros.training.studies import depth_methods, ego_motion_settings, runs, segdepth
 from geoseg_ros.training.studies.table import Column, Spread, markdown
 
 RECIPE = """
@@ -209,7 +209,7 @@ def test_the_depth_study_says_what_driving_straight_on_scores(tmp_path):
         (["--data", ".", "--processes", "0"], "error: processes is 0, expected at least 1"),
     ],
 )
-@pytest.mark.parametrize("study", [depth_methods, scale_memory, segdepth])
+@pytest.mark.parametrize("study", [depth_methods, ego_motion_settings, segdepth])
 def test_arguments_that_mean_nothing_end_every_study(study, arguments, sentence, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     assert study.main(arguments) == 1
