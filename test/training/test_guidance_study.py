@@ -100,7 +100,7 @@ def test_the_best_weight_is_kept(scores, weight):
 
 
 def test_values_that_mean_nothing_are_named(tmp_path, capsys):
-    for option in ("seeds", "jobs", "steps"):
+    for option in ("jobs", "steps"):
         assert guidance.main(["--out", str(tmp_path / "study"), "--data", str(tmp_path), f"--{option}", "0"]) == 1
         assert f"{option} is 0, expected at least" in capsys.readouterr().err
 

@@ -15,7 +15,7 @@ from geoseg_ros.errors import ConfigError, TrainingError
 from geoseg_ros.labels import CAMVID_11
 from geoseg_ros.networks import create_network
 from geoseg_ros.training.evaluation.suite import Score, SuiteResult, SuiteSkipped
-from geoseg_ros.training.studies import depth_methods, ego_motion_settings, runs, segdepth
+from geoseg_ros.training.studies import depth_methods, geometry_guidance, runs, segdepth
 from geoseg_ros.training.studies.table import Column, Spread, markdown
 
 RECIPE = """
@@ -156,8 +156,6 @@ def test_the_segdepth_study_runs_both_variants_with_every_seed(tmp_path, monkeyp
     assert "| change | -9.8 % | – |" in text and "−4.2 %" in text
     assert (out / "table.md").read_text() == text.rstrip("\n") + "\n"
     assert json.loads((out / "table.json").read_text())["seeds"] == 2
-    assert segdepth.main(["--out", str(out), "--data", str(tmp_path), "--seeds", "0"]) == 1
-    assert "seeds is 0" in capsys.readouterr().err
 
 
 def test_the_depth_study_lists_methods_and_learned_cameras(tmp_path, monkeypatch, capsys):
@@ -168,7 +166,7 @@ def test_the_depth_study_lists_methods_and_learned_cameras(tmp_path, monkeypatch
 
     def train(recipe, overrides, folder, processes):
         if "init=null" in overrides:
-            started_from_nothing.append((recipe, folder.name))
+            started_from_nothing.append((recipe, folder.name, overrides[-1]))
         folder.mkdir()
         provenance = {"learned_camera": camera} if recipe == "learned_intrinsics" else {}
         bundle = Bundle("monodepth", {}, CAMVID_11, (64, 32), provenance=provenance, weights=weights)
@@ -176,15 +174,18 @@ def test_the_depth_study_lists_methods_and_learned_cameras(tmp_path, monkeypatch
         return folder / "bundle.safetensors"
 
     monkeypatch.setattr(depth_methods, "train_to_end", train)
-    monkeypatch.setattr(depth_methods, "judge", lambda *_: {"kitti00": {depth_methods.SCALE: 1.02}})
-    assert depth_methods.main(["--out", str(tmp_path / "study"), "--data", str(tmp_path)]) == 0
+    scale = {"_seed0": 1.01, "_seed1": 1.03, " model": 1.0}
+    monkeypatch.setattr(depth_methods, "judge", lambda *question: {"kitti00": {depth_methods.SCALE: scale[question[-1].name[-6:]]}})
+    assert depth_methods.main(["--out", str(tmp_path / "study"), "--data", str(tmp_path), "--seeds", "2"]) == 0
     text = capsys.readouterr().out
     for row in ("installed model", *depth_methods.METHODS):
         assert f"| {row} | – |" in text
-    assert started_from_nothing == [("monodepth2_posenet", "monodepth2_posenet_from_nothing")]
+    assert text.count(" | 1.020 ± 0.014 | ") == len(depth_methods.METHODS) and text.count(" | 1.000 | ") == 1
+    folder = "monodepth2_posenet_from_nothing_seed"
+    assert started_from_nothing == [("monodepth2_posenet", f"{folder}{seed}", f"seed={seed}") for seed in range(2)]
     assert "learned_intrinsics: fx 233.4 ± 12, fy 240.1 ± ∞ pixels (weak: fy)" in text
     record = json.loads((tmp_path / "study/table.json").read_text())
-    assert record["methods"]["learned_intrinsics"]["learned_camera"] == camera
+    assert [run["learned_camera"] for run in record["methods"]["learned_intrinsics"]] == [camera, camera]
 
 
 def test_the_depth_study_says_what_driving_straight_on_scores(tmp_path):
@@ -207,9 +208,10 @@ def test_the_depth_study_says_what_driving_straight_on_scores(tmp_path):
     [
         (["--data", "nowhere"], "error: the data folder nowhere does not exist"),
         (["--data", ".", "--processes", "0"], "error: processes is 0, expected at least 1"),
+        (["--data", ".", "--seeds", "0"], "error: seeds is 0, expected at least 1"),
     ],
 )
-@pytest.mark.parametrize("study", [depth_methods, ego_motion_settings, segdepth])
+@pytest.mark.parametrize("study", [depth_methods, geometry_guidance, segdepth])
 def test_arguments_that_mean_nothing_end_every_study(study, arguments, sentence, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     assert study.main(arguments) == 1

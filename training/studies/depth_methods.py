@@ -12,16 +12,16 @@ straight on. Goes on where it was stopped; writes table.md and table.json to the
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from geoseg_ros.bundle import default_bundle_path, load_bundle
 from geoseg_ros.training.evaluation.egomotion import ego_motion_table, straight_on, true_poses
 from geoseg_ros.training.evaluation.suites import SUITES
-from geoseg_ros.training.studies.arguments import print_study, study_parser
+from geoseg_ros.training.studies.arguments import print_study, training_study_parser
 from geoseg_ros.training.studies.runs import Scores, judge, train_to_end
-from geoseg_ros.training.studies.table import Column, markdown, save
+from geoseg_ros.training.studies.table import Column, Spread, markdown, save
 
 METHODS = {
     "plain_l1": ("plain_l1", ()),
@@ -59,21 +59,30 @@ JUDGED = tuple(dict.fromkeys(column.suite for column in COLUMNS))
 
 
 def compare(
-    folder: Path, methods: Sequence[str], overrides: Sequence[str], processes: int, data: Path, frames: int | None
+    folder: Path, methods: Sequence[str], seeds: int, overrides: Sequence[str], processes: int, data: Path, frames: int | None
 ) -> str:
-    """Train and judge every method under ``folder``; returns the table as Markdown."""
+    """Train and judge ``seeds`` runs of every method under ``folder``; returns the table as Markdown."""
     installed = judge(default_bundle_path(), JUDGED, data, frames, folder / INSTALLED)
-    content: dict[str, dict[str, Any]] = {INSTALLED: {"scores": installed}, STRAIGHT_ON: {"scores": straight_on_scores(data)}}
-    rows = {name: [column.of(entry["scores"]) for column in COLUMNS] for name, entry in content.items()}
+    content: dict[str, list[dict[str, Any]]] = {INSTALLED: [{"scores": installed}], STRAIGHT_ON: [{"scores": straight_on_scores(data)}]}
+    text = ""
     for method in methods:
         recipe, changes = METHODS[method]
-        model = train_to_end(recipe, [*changes, *overrides], folder / method, processes)
-        scores = judge(model, JUDGED, data, frames, model.parent)
-        rows[method] = [column.of(scores) for column in COLUMNS]
-        content[method] = {"scores": scores, **_camera(model)}
-        text = markdown(COLUMNS, rows, "trained on KITTI 00, frames 0–799") + _cameras(content)
-        save(folder, text, {"methods": content})
+        content[method] = []
+        for seed in range(seeds):
+            model = train_to_end(recipe, [*changes, *overrides, f"seed={seed}"], folder / f"{method}_seed{seed}", processes)
+            scores = judge(model, JUDGED, data, frames, model.parent)
+            content[method].append({"scores": scores, **_camera(model)})
+            text = table(content) + _cameras(content)
+            save(folder, text, {"seeds": seeds, "methods": content})
     return text
+
+
+def table(content: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
+    """Mean, and standard deviation over seeds where there are several, of every row's runs."""
+    rows = {
+        name: [Spread.over([column.of(run["scores"]) for run in runs]) for column in COLUMNS] for name, runs in content.items()
+    }
+    return markdown(COLUMNS, rows, "trained on KITTI 00, frames 0–799")
 
 
 def straight_on_scores(data: Path) -> Scores:
@@ -91,12 +100,11 @@ def _camera(model: Path) -> dict[str, Any]:
     return {} if camera is None else {"learned_camera": camera}
 
 
-def _cameras(content: dict[str, dict[str, Any]]) -> str:
+def _cameras(content: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
     """A line for each camera that was learned: its focal lengths, how far rotation shows them, the verdict."""
     lines = []
-    for method, entry in content.items():
-        if "learned_camera" in entry:
-            found = entry["learned_camera"]
+    for method, runs in content.items():
+        for found in (run["learned_camera"] for run in runs if "learned_camera" in run):
             parts = ", ".join(f"{name} {found[name]:.1f} ± {_pixels(found['tolerance'][name])}" for name in ("fx", "fy"))
             lines.append(f"\n{method}: {parts} pixels ({found['verdict']})\n")
     return "".join(lines)
@@ -108,11 +116,11 @@ def _pixels(tolerance: float | None) -> str:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command line; 0 when the table is written."""
-    parser = study_parser("depth_methods", __doc__)
+    parser = training_study_parser("depth_methods", __doc__, seeds=1)
     text = f"of {', '.join(METHODS)} (default: all)"
     parser.add_argument("--methods", nargs="+", choices=METHODS, default=tuple(METHODS), metavar="METHOD", help=text)
     return print_study(
-        parser, arguments, lambda a: compare(a.out, a.methods, a.set, a.processes, a.data, a.frames)
+        parser, arguments, lambda a: compare(a.out, a.methods, a.seeds, a.set, a.processes, a.data, a.frames)
     )
 
 

@@ -25,7 +25,7 @@ from geoseg_ros.benchmark import time_pipeline
 from geoseg_ros.bundle import load_bundle, parameter_count
 from geoseg_ros.errors import ConfigError
 from geoseg_ros.pipeline import Pipeline
-from geoseg_ros.training.studies.arguments import print_study, study_parser
+from geoseg_ros.training.studies.arguments import print_study, training_study_parser
 from geoseg_ros.training.studies.guidance_rows import GUIDED, METHODS, PROTOCOLS
 from geoseg_ros.training.studies.runs import Run, Scores, judge, train_all
 from geoseg_ros.training.studies.table import Column, Spread, markdown, save
@@ -116,7 +116,7 @@ def cost(model: Path) -> tuple[float, float]:
 
 def study(args: argparse.Namespace) -> str:
     """Sweep, train, judge, time; returns the tables as Markdown."""
-    for name, least in (("seeds", 1), ("jobs", 1), ("steps", 2)):
+    for name, least in (("jobs", 1), ("steps", 2)):
         value = getattr(args, name)
         if value is not None and value < least:
             raise ConfigError(f"{name} is {value}, expected at least {least}")
@@ -176,10 +176,9 @@ def swept(found: Mapping[str, Mapping[float, float]]) -> str:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command line; 0 when the table is written."""
-    parser = study_parser("geometry_guidance", __doc__)
+    parser = training_study_parser("geometry_guidance", __doc__)
     text = "small: two CPU cores, within the hour; full: a GPU (default: %(default)s)"
     parser.add_argument("--protocol", choices=tuple(PROTOCOLS), default="small", help=text)
-    parser.add_argument("--seeds", type=int, default=3, metavar="N", help="runs per row (default: %(default)s)")
     parser.add_argument("--jobs", type=int, default=1, metavar="N", help="runs that train at a time (default: %(default)s)")
     text = "length of a run, half of it in the sweep (default: the protocol's)"
     parser.add_argument("--steps", type=int, metavar="N", help=text)

@@ -14,8 +14,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from geoseg_ros.errors import ConfigError
-from geoseg_ros.training.studies.arguments import print_study, study_parser
+from geoseg_ros.training.studies.arguments import print_study, training_study_parser
 from geoseg_ros.training.studies.runs import Scores, judge, train_to_end
 from geoseg_ros.training.studies.table import Column, Spread, markdown, save
 
@@ -36,8 +35,6 @@ def study(
     folder: Path, seeds: int, overrides: Sequence[str], processes: int, data: Path, frames: int | None
 ) -> str:
     """Train and judge ``seeds`` runs of each variant under ``folder``; returns the table as Markdown."""
-    if seeds < 1:
-        raise ConfigError(f"seeds is {seeds}, expected at least 1")
     scores: dict[str, list[Scores]] = {variant: [] for variant in VARIANTS}
     for seed in range(seeds):
         for variant, changes in VARIANTS.items():
@@ -64,8 +61,7 @@ def summary(scores: dict[str, list[Scores]]) -> str:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command line; 0 when the table is written."""
-    parser = study_parser("segdepth_study", __doc__)
-    parser.add_argument("--seeds", type=int, default=3, metavar="N", help="runs per variant (default: %(default)s)")
+    parser = training_study_parser("segdepth_study", __doc__)
     return print_study(parser, arguments, lambda a: study(a.out, a.seeds, a.set, a.processes, a.data, a.frames))
 
 
