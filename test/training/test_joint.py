@@ -12,6 +12,8 @@ from geoseg_ros.training.losses.geometry_guidance import per_class_guidance
 from geoseg_ros.training.tasks import create_task
 
 WIDTH, HEIGHT = 64, 32
+STILLS = ("encoder", "decoder", "semantic_head", "depth_head")
+MOTION = ("flow_head", "pose_head", "motion_head", "parallax_head")
 GENERATOR = torch.Generator().manual_seed(0)
 
 
@@ -79,12 +81,27 @@ def test_every_source_teaches_what_it_knows():
 
 
 def test_frozen_motion_leaves_single_images_and_known_poses():
-    joint = task(("flow_head", "pose_head", "motion_head"), street={}, drive={})
+    joint = task(MOTION, street={}, drive={})
     loss, scalars = joint.step({"street": street(), "drive": drive()}, 1)
     assert terms(scalars, "street") == {"semantic", "depth", "depth_shape", "depth_gradient"}
     assert terms(scalars, "drive") == {"photometric", "smoothness"}
     loss.backward()
-    assert reached(joint.network) == {"encoder", "decoder", "semantic_head", "depth_head"}
+    assert reached(joint.network) == set(STILLS)
+
+
+def test_parallax_alone_learns_from_pairs():
+    joint = task((*STILLS, *MOTION[:3]), street={})
+    for name in (*STILLS, *MOTION[:3]):
+        getattr(joint.network, name).requires_grad_(False)
+    loss, scalars = joint.step({"street": street()}, 1)
+    assert terms(scalars, "street") == {"flow", "matching", "motion", "parallax", "pose"}
+    loss.backward()
+    assert reached(joint.network) == {"parallax_head"}
+
+
+def test_a_recipe_that_freezes_everything_is_refused():
+    with pytest.raises(ConfigError, match="freeze is encoder, .*, parallax_head: nothing is left to learn"):
+        task((*STILLS, *MOTION), street={})
 
 
 def test_depth_of_a_frozen_model_guides_the_stills_that_have_it():
@@ -133,7 +150,7 @@ def test_unknown_poses_are_left_to_the_prediction():
 
 
 def test_without_a_predicted_pose_unknown_ones_teach_nothing():
-    joint = task(("flow_head", "pose_head", "motion_head"), drive={})
+    joint = task(MOTION, drive={})
     data, poses = drive(), pose()
     poses[1] = torch.nan
     depth = torch.full((2, 1, HEIGHT // 2, WIDTH // 2), 5.0) + torch.rand(2, 1, HEIGHT // 2, WIDTH // 2, generator=GENERATOR)

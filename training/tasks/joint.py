@@ -16,8 +16,8 @@ from the mixture. Then, per source:
 Poses may be unknown (NaN) in some examples of a source: these teach no pose, and are reprojected through the predicted one.
 Examples of an assumed camera are not reprojected: they would teach the depth of another one.
 
-A recipe that freezes ``flow_head`` trains on single images: several times more of them per minute. One that freezes all that
-single images teach leaves out their losses.
+A recipe that freezes all that pairs alone teach (``MOTION``) trains on single images: several times more of them per minute. One
+that freezes all that single images teach (``STILLS``) leaves out their losses. One that freezes both is refused.
 """
 
 from __future__ import annotations
@@ -35,6 +35,7 @@ from torch import Tensor, nn
 
 from geoseg_ros.bundle import Bundle
 from geoseg_ros.colorize import colorize_depth, colorize_flow, colorize_semantic
+from geoseg_ros.errors import ConfigError
 from geoseg_ros.labels import LabelSet, label_set
 from geoseg_ros.networks import create_network
 from geoseg_ros.networks.decoder import Decoded
@@ -72,6 +73,9 @@ STEPS_PER_BLIND_FLOW = 4
 
 STILLS = frozenset(("encoder", "decoder", "semantic_head", "depth_head"))
 """Parts of the network that single images teach."""
+
+MOTION = frozenset(("flow_head", "pose_head", "motion_head", "parallax_head"))
+"""Parts that only pairs of images teach."""
 
 LICENCE = "research use: trained on data sets with non-commercial licences (see provenance)"
 
@@ -128,8 +132,10 @@ class JointTask:
         self.input_size = input_size(recipe)
         settings = {**network_settings(recipe), "classes": len(self.labels.names)}
         self.network: nn.Module = create_network("perception", settings)
-        self.learns_motion = "flow_head" not in recipe.freeze
+        self.learns_motion = not MOTION <= set(recipe.freeze)
         self.learns_stills = not STILLS <= set(recipe.freeze)
+        if not (self.learns_motion or self.learns_stills):
+            raise ConfigError(f"freeze is {', '.join(recipe.freeze)}: nothing is left to learn; expected some part to be left out")
         self.autocast: Callable[[], AbstractContextManager[Any]] = contextlib.nullcontext
         self._weights = self.loss.class_weights and torch.tensor(self.loss.class_weights)
         self.source_labels = SourceLabels(self.labels, recipe.data)
