@@ -23,7 +23,7 @@ FLOW_STD = 1.0
 
 DEPTH_STD = 0.3
 """Expected relative error of depth; most of it is shared with the neighbours, which makes it count for more than it is. Chosen on
-frames that models train on (training/studies/ego_motion_settings.py)."""
+frames that models train on (training/studies/stream_settings.py)."""
 
 GRID_POINTS = 2000
 CONSENSUS_POINTS = 256

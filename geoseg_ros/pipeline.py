@@ -14,8 +14,8 @@ from torch import Tensor
 from geoseg_ros.backends import create_backend
 from geoseg_ros.bundle import Bundle, load_bundle
 from geoseg_ros.camera import PinholeCamera
+from geoseg_ros.depth_memory import DepthMemory
 from geoseg_ros.egomotion import PoseEstimate, refine_pose, twist, unrefined_pose
-from geoseg_ros.egomotion_settings import EgoMotionSettings
 from geoseg_ros.errors import ConfigError, ImageError
 from geoseg_ros.motion import LEARNED, MOTION_METHODS, segment_motion
 from geoseg_ros.networks.encoder import STRIDE
@@ -25,6 +25,7 @@ from geoseg_ros.projection import rigid_flow
 from geoseg_ros.road_plane import RoadPlane, fit_road_plane, road_ids
 from geoseg_ros.scale import MetricScale, Scale, check_camera_height
 from geoseg_ros.scale_drift import ScaleDrift
+from geoseg_ros.stream_settings import StreamSettings
 
 __all__ = ["ALL_OUTPUTS", "EgoMotion", "Perception", "Pipeline", "network_size"]
 
@@ -53,7 +54,7 @@ class Pipeline:
         input_area: pixels of the network's input; ``None`` takes the model's own.
         motion_method: one of :data:`geoseg_ros.motion.MOTION_METHODS`.
         camera_height: metres above the road, 0 where unknown; gives metric scale where odometry does not.
-        ego_motion: how ego-motion follows from flow and depth.
+        settings: how one frame helps the next, and how ego-motion follows from flow and depth.
 
     Attribute ``gives``: the outputs of :data:`ALL_OUTPUTS` that the model can give; others stay ``None``.
 
@@ -70,7 +71,7 @@ class Pipeline:
         input_area: int | None = None,
         motion_method: str = LEARNED,
         camera_height: float = 0.0,
-        ego_motion: EgoMotionSettings = EgoMotionSettings(),
+        settings: StreamSettings = StreamSettings(),
     ):
         if motion_method not in MOTION_METHODS:
             raise ConfigError(f"motion_method is {motion_method!r}; expected one of {', '.join(MOTION_METHODS)}")
@@ -87,7 +88,7 @@ class Pipeline:
         self._sky = np.isin(np.arange(256), self.labels.sky_ids)
         self._road = np.isin(np.arange(256), road_ids(self.labels))
         self._camera_height = self._checked_height(camera_height)
-        self._settings = ego_motion
+        self._settings = settings
         self.reset()
 
     def reset(self) -> None:
@@ -97,6 +98,7 @@ class Pipeline:
         self._camera: PinholeCamera | tuple[int, int] | None = None
         self.scale = MetricScale(self.metric, self._camera_height)
         self._drift = ScaleDrift(self._settings.scale_memory, self._settings.road_share)
+        self._memory = DepthMemory(self._settings.depth_memory)
 
     def warm_up(self, width: int, height: int, camera: PinholeCamera | None = None) -> None:
         """Run two blank frames of this size so that the first real one is not slow; without a camera with some other."""
@@ -166,7 +168,8 @@ class Pipeline:
         clock.lap("ego_motion")
         road = self._road_plane(depth, network_camera, classes)
         if depth is not None and self._pose_from_depth:
-            steady = self._steady_scale(depth, network_camera, estimate, classes, dt, road)
+            still = np.ones(depth.shape, bool) if classes is None else ~self._dynamic[classes]
+            steady = self._steady_scale(depth, network_camera, estimate, still, dt, road)
             depth, estimate, road = depth * np.float32(steady), estimate and estimate.scaled(steady), road and road.scaled(steady)
         result.scale = self._metric_scale(estimate, None if speed is None else abs(speed) * dt, road)
         if estimate is not None and "ego_motion" in outputs:
@@ -174,7 +177,13 @@ class Pipeline:
         clock.lap("scale")
         shape = image.shape[:2]
         if "depth" in outputs and depth is not None:
-            result.depth = _resize(depth * np.float32(result.scale.factor), shape, cv2.INTER_LINEAR)
+            merged = depth
+            if self._pose_from_depth:
+                pose = None if estimate is None else estimate.previous_from_current
+                merged = self._memory.update(depth, network_camera.matrix, pose, still, dt)
+            result.depth = _resize(merged * np.float32(result.scale.factor), shape, cv2.INTER_LINEAR)
+        else:
+            self._memory.forget()
         clock.lap("depth")
         if "flow" in outputs and "flow" in self.gives and (raw.flow is not None or previous is None):
             result.flow = _published_flow(raw.flow, shape)
@@ -222,12 +231,11 @@ class Pipeline:
         depth: np.ndarray,
         camera: PinholeCamera,
         estimate: PoseEstimate | None,
-        classes: np.ndarray | None,
+        still: np.ndarray,
         dt: float,
         road: RoadPlane | None,
     ) -> float:
         """What makes this frame's lengths those of the frames before."""
-        still = np.ones(depth.shape, bool) if classes is None else ~self._dynamic[classes]
         pose = None if estimate is None else estimate.previous_from_current
         return self._drift.update(depth, camera.matrix, pose, still, dt, road and road.height)
 

@@ -28,7 +28,7 @@ import cv2
 import numpy as np
 
 MEMORY = 1.0
-"""Seconds. Chosen on frames that models train on, where steps gain nothing beyond it (training/studies/ego_motion_settings.py)."""
+"""Seconds. Chosen on frames that models train on, where steps gain nothing beyond it (training/studies/stream_settings.py)."""
 
 ROAD_SHARE = 0.5
 """How much of a height's departure from its mean is the scale's; the rest is slope, bounce and the fit's error. Chosen as MEMORY

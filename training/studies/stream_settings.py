@@ -1,7 +1,7 @@
-"""The constants of ego-motion in a stream (geoseg_ros/egomotion_settings.py), each varied by itself, on frames that models train on,
+"""The constants of ego-motion in a stream (geoseg_ros/stream_settings.py), each varied by itself, on frames that models train on,
 so that the held-out ones stay unseen.
 
-    python -m geoseg_ros.training.studies.ego_motion_settings --out runs/ego_motion_settings
+    python -m geoseg_ros.training.studies.stream_settings --out runs/stream_settings
 
 One row per value: the installed model's drive over frames 0–799 of KITTI 00. Writes table.md and table.json to the folder.
 """
@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from geoseg_ros.bundle import default_bundle_path
-from geoseg_ros.egomotion_settings import EgoMotionSettings
+from geoseg_ros.stream_settings import StreamSettings
 from geoseg_ros.pipeline import Pipeline
 from geoseg_ros.training.evaluation.egomotion import kitti00_scores
 from geoseg_ros.training.evaluation.suite import Bench
@@ -52,7 +52,7 @@ def compare(folder: Path, values: Mapping[str, Sequence[float]], model: Path, da
     for name, settings in variants(values):
         key = json.dumps(asdict(settings))
         if key not in known:
-            bench = Bench(Pipeline(model, ego_motion=settings), data, frames, lambda items, total, description: iter(items))
+            bench = Bench(Pipeline(model, settings=settings), data, frames, lambda items, total, description: iter(items))
             known[key] = asdict(kitti00_scores(bench, FRAMES)[1])
         rows[name] = known[key]
         cells = {name: [column.of({DRIVE: scores}) for column in COLUMNS] for name, scores in rows.items()}
@@ -61,9 +61,9 @@ def compare(folder: Path, values: Mapping[str, Sequence[float]], model: Path, da
     return text
 
 
-def variants(values: Mapping[str, Sequence[float]]) -> Iterator[tuple[str, EgoMotionSettings]]:
+def variants(values: Mapping[str, Sequence[float]]) -> Iterator[tuple[str, StreamSettings]]:
     """The installed settings, then those that differ from them in one value, with their names."""
-    installed = EgoMotionSettings()
+    installed = StreamSettings()
     yield "as installed", installed
     for name, choices in values.items():
         for value in choices:
@@ -82,7 +82,7 @@ def _known(folder: Path, question: Mapping[str, Any]) -> dict[str, dict[str, Any
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command line; 0 when the table is written."""
-    parser = study_parser("ego_motion_settings", __doc__)
+    parser = study_parser("stream_settings", __doc__)
     for name, choices in VALUES.items():
         option = f"--{name.replace('_', '-')}"
         parser.add_argument(option, type=float, nargs="*", default=choices, metavar="X", help="values (default: %(default)s)")

@@ -6,18 +6,18 @@ from types import SimpleNamespace
 
 import pytest
 
-from geoseg_ros.egomotion_settings import EgoMotionSettings
+from geoseg_ros.stream_settings import StreamSettings
 from geoseg_ros.training.metrics.egomotion import EgoMotionScores
-from geoseg_ros.training.studies import ego_motion_settings as study
+from geoseg_ros.training.studies import stream_settings as study
 
 VALUES = {"road_share": (0.5, 1.0), "depth_std": (0.15,)}
 
 
 def test_each_variant_differs_from_the_installed_settings_in_one_value():
     assert list(study.variants(VALUES)) == [
-        ("as installed", EgoMotionSettings()),
-        ("road_share 1", EgoMotionSettings(road_share=1.0)),
-        ("depth_std 0.15", EgoMotionSettings(depth_std=0.15)),
+        ("as installed", StreamSettings()),
+        ("road_share 1", StreamSettings(road_share=1.0)),
+        ("depth_std 0.15", StreamSettings(depth_std=0.15)),
     ]
 
 

@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from geoseg_ros.egomotion_settings import EgoMotionSettings
+from geoseg_ros.stream_settings import StreamSettings
 from geoseg_ros.errors import ConfigError
 
 
@@ -22,4 +22,4 @@ from geoseg_ros.errors import ConfigError
 )
 def test_settings_that_mean_nothing_are_named(setting, sentence):
     with pytest.raises(ConfigError, match=sentence):
-        EgoMotionSettings(**setting)
+        StreamSettings(**setting)
