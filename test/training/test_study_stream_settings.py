@@ -7,7 +7,6 @@ from types import SimpleNamespace
 import pytest
 
 from geoseg_ros.stream_settings import StreamSettings
-from geoseg_ros.training.metrics.egomotion import EgoMotionScores
 from geoseg_ros.training.studies import stream_settings as study
 
 VALUES = {"road_share": (0.5, 1.0), "depth_std": (0.15,)}
@@ -27,25 +26,25 @@ def test_the_same_command_goes_on_where_the_study_was_stopped(tmp_path, monkeypa
     model.write_bytes(b"weights")
     driven, stop = [], [True]
 
-    def drive(bench, part):
-        assert part == slice(0, 800) and bench.limit == 9
+    def drive(bench):
+        assert bench.limit == 9
         if stop[0] and len(driven) == 2:
             raise KeyboardInterrupt
         driven.append(bench.pipeline.settings)
-        return 9, EgoMotionScores(0.01, len(driven), 2.0, 3.0, 0.04, 1.0, 5, 0)
+        return {"kitti00": {"translation": len(driven), "step_translation": 3.0}, "streets": {"depth AbsRel, metric": 0.1}}
 
-    monkeypatch.setattr(study, "Pipeline", lambda model, ego_motion: SimpleNamespace(settings=ego_motion))
-    monkeypatch.setattr(study, "kitti00_scores", drive)
+    monkeypatch.setattr(study, "Pipeline", lambda model, settings: SimpleNamespace(settings=settings))
+    monkeypatch.setattr(study, "judge", drive)
     with pytest.raises(KeyboardInterrupt):
         study.compare(tmp_path, VALUES, model, tmp_path, 9)
     stop[0] = False
     text = study.compare(tmp_path, VALUES, model, tmp_path, 9)
     assert driven == [settings for _, settings in study.variants(VALUES)]
     assert text == (tmp_path / "table.md").read_text()
-    assert [line.split(" | ")[:3] for line in text.splitlines()[2:]] == [
-        ["| as installed", "1.00", "3.00"],
-        ["| road_share 1", "2.00", "3.00"],
-        ["| depth_std 0.15", "3.00", "3.00"],
+    assert [line.split(" | ")[:5] for line in text.splitlines()[2:]] == [
+        ["| as installed", "–", "0.1000", "1.00", "3.00"],
+        ["| road_share 1", "–", "0.1000", "2.00", "3.00"],
+        ["| depth_std 0.15", "–", "0.1000", "3.00", "3.00"],
     ]
     model.write_bytes(b"other weights")
     study.compare(tmp_path, VALUES, model, tmp_path, 9)

@@ -31,6 +31,9 @@ from geoseg_ros.training.metrics.motion import MotionMetric
 FIRST_SEED = 900_000
 """Training draws its seeds below this one."""
 
+FIRST_TRAINING_SEED = 2000
+"""Of the streets that the shipped model learned from (training/recipes/README.md)."""
+
 STREETS = 24
 STREETS_OF_CAMERAS = 12
 ROOMS = 24
@@ -65,6 +68,11 @@ def synthetic(bench: Bench) -> SuiteResult:
     return _judge(bench, "synthetic", STREETS, default_config, BARS)
 
 
+def training_streets(bench: Bench) -> SuiteResult:
+    """As ``synthetic`` on the first 24 streets that the shipped model learned from, for choices that unseen ones must not make."""
+    return _judge(bench, "training_streets", STREETS, default_config, {}, first_seed=FIRST_TRAINING_SEED)
+
+
 def synthetic_cameras(bench: Bench) -> SuiteResult:
     """As ``synthetic`` on 12 streets, with focal length, mounting, and frame rate drawn by seed; no bars."""
     return _judge(bench, "synthetic_cameras", STREETS_OF_CAMERAS, varied_config, {})
@@ -83,23 +91,24 @@ def _judge(
     config_of: Callable[[int], StreetConfig | RoomConfig],
     bars: dict[str, float],
     semantics: bool = True,
+    first_seed: int = FIRST_SEED,
 ) -> SuiteResult:
     if semantics:
         bench.require_labels(CAMVID_11.names)
     total = sequences * FRAMES if bench.limit is None else min(bench.limit, sequences * FRAMES)
     judge = _Judge(bench, semantics)
-    for seed, frame in bench.track(_sequence_frames(total, config_of), total, name):
+    for seed, frame in bench.track(_sequence_frames(total, config_of, first_seed), total, name):
         judge.update(seed, frame, config_of(seed))
     return judge.result(name, bars)
 
 
 def _sequence_frames(
-    total: int, config_of: Callable[[int], StreetConfig | RoomConfig]
+    total: int, config_of: Callable[[int], StreetConfig | RoomConfig], first_seed: int
 ) -> Iterator[tuple[int, SyntheticFrame]]:
     """``total`` frames, FRAMES from each seed; the last sequence may give fewer."""
     folder = cache_folder()
     for sequence in range(math.ceil(total / FRAMES)):
-        seed = FIRST_SEED + sequence
+        seed = first_seed + sequence
         frames = world_frames(seed, config_of(seed), FRAMES, folder)
         for frame in frames[: total - sequence * FRAMES]:
             yield seed, frame
