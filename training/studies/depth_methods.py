@@ -63,7 +63,10 @@ def compare(
 ) -> str:
     """Train and judge ``seeds`` runs of every method under ``folder``; returns the table as Markdown."""
     installed = judge(default_bundle_path(), JUDGED, data, frames, folder / INSTALLED)
-    content: dict[str, list[dict[str, Any]]] = {INSTALLED: [{"scores": installed}], STRAIGHT_ON: [{"scores": straight_on_scores(data)}]}
+    content: dict[str, list[dict[str, Any]]] = {
+        INSTALLED: [{"scores": installed}],
+        STRAIGHT_ON: [{"scores": straight_on_scores(data)}],
+    }
     text = ""
     for method in methods:
         recipe, changes = METHODS[method]

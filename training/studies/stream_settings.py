@@ -1,5 +1,5 @@
-"""The constants of a stream (geoseg_ros/stream_settings.py), each varied by itself, on what models train on, so that what is held out
-stays unseen.
+"""The constants of a stream (geoseg_ros/stream_settings.py), each varied by itself, on what models train on, so that what is
+held out stays unseen.
 
     python -m geoseg_ros.training.studies.stream_settings --out runs/stream_settings
 

@@ -135,7 +135,8 @@ class JointTask:
         self.learns_motion = not MOTION <= set(recipe.freeze)
         self.learns_stills = not STILLS <= set(recipe.freeze)
         if not (self.learns_motion or self.learns_stills):
-            raise ConfigError(f"freeze is {', '.join(recipe.freeze)}: nothing is left to learn; expected some part to be left out")
+            frozen = ", ".join(recipe.freeze)
+            raise ConfigError(f"freeze is {frozen}: nothing is left to learn; expected some part to be left out")
         self.autocast: Callable[[], AbstractContextManager[Any]] = contextlib.nullcontext
         self._weights = self.loss.class_weights and torch.tensor(self.loss.class_weights)
         self.source_labels = SourceLabels(self.labels, recipe.data)
