@@ -12,7 +12,7 @@ from geoseg_ros.errors import ConfigError, GeosegError
 
 def study_parser(name: str, description: str) -> argparse.ArgumentParser:
     """``--out`` (runs/``name`` without it), ``--data``, ``--frames``; a study adds its own."""
-    parser = argparse.ArgumentParser(prog=name, description=description.splitlines()[0])
+    parser = argparse.ArgumentParser(prog=name, description=description.split("\n\n")[0])
     text = "folder of runs and table (default: %(default)s)"
     parser.add_argument("--out", type=Path, default=Path("runs", name), help=text)
     text = "folder of the real data (default: %(default)s)"
