@@ -23,13 +23,14 @@ import numpy as np
 from geoseg_ros.networks.parallax import DEPTH_STD, FLOW_STD
 
 MEMORY = 0.3
-"""Seconds. Chosen on streets and drives that models train on (training/studies/stream_settings.py)."""
+"""Seconds. On streets that models train on nothing is better (training/studies/stream_settings.py)."""
 
 CUT = 0.3
 """Of ln z."""
 
 NEAREST, FARTHEST = 1e-3, 1e3
 """Depths are held between these, in the network's units."""
+
 
 class DepthMemory:
     """Merges the depth of one stream's frames. What earlier frames showed fades within ``memory`` seconds, at 0 at once."""

@@ -16,9 +16,10 @@ MATCHED_SHARE = 0.5
 class StreamSettings:
     """How one frame helps the next, and how ego-motion is found; ConfigError for values that mean nothing.
 
-    ``depth_memory``: seconds within which depth forgets earlier frames (:mod:`geoseg_ros.depth_memory`), 0 or more. ``scale_memory``: seconds for which lengths keep the scale of the frames before, 0 or more, and ``road_share``, 0 … 1: how much
-    the camera's height above the road counts in that (:mod:`geoseg_ros.scale_drift`). ``depth_std``: expected relative error of
-    depth (:mod:`geoseg_ros.egomotion`), more than 0. ``matched_share``, 0 … 1: of the flow as it was matched; the rest is what
+    ``depth_memory``: seconds within which depth forgets earlier frames (:mod:`geoseg_ros.depth_memory`), 0 or more.
+    ``scale_memory``: seconds for which lengths keep the scale of the frames before, 0 or more, and ``road_share``, 0 … 1: how
+    much the camera's height above the road counts in that (:mod:`geoseg_ros.scale_drift`). ``depth_std``: expected relative error
+    of depth (:mod:`geoseg_ros.egomotion`), more than 0. ``matched_share``, 0 … 1: of the flow as it was matched; the rest is what
     depth and pose made of it (:mod:`geoseg_ros.networks.parallax`).
     """
 

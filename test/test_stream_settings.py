@@ -1,4 +1,4 @@
-"""What ego-motion's settings may be."""
+"""What a stream's settings may be."""
 
 from __future__ import annotations
 
@@ -6,13 +6,14 @@ import math
 
 import pytest
 
-from geoseg_ros.stream_settings import StreamSettings
 from geoseg_ros.errors import ConfigError
+from geoseg_ros.stream_settings import StreamSettings
 
 
 @pytest.mark.parametrize(
     ("setting", "sentence"),
     [
+        ({"depth_memory": -0.3}, "depth_memory is -0.3 s, expected 0 or more"),
         ({"scale_memory": -1.0}, "scale_memory is -1 s, expected 0 or more"),
         ({"scale_memory": math.nan}, "scale_memory is nan s, expected 0 or more"),
         ({"road_share": 2.0}, "road_share is 2, expected 0 … 1"),

@@ -1,4 +1,4 @@
-"""The study of ego-motion's settings drives once with each value, and goes on where it was stopped."""
+"""The study of a stream's settings drives once with each value, and goes on where it was stopped."""
 
 from __future__ import annotations
 
